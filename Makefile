@@ -1,0 +1,63 @@
+# What people and CI run. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+
+# The linter and buf are tools of modules apart from our own go.mod.
+LINT := go tool -modfile=scripts/lint/go.mod golangci-lint
+BUF := go tool -modfile=scripts/tools/go.mod buf
+
+# What `make run` passes to `signalbox up`; e.g. make run UP='--data-dir /tmp/d'.
+UP := --data-dir data/up
+
+.PHONY: help
+help: ## list the targets (the default)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+
+.PHONY: build
+build: ## leave the static binary bin/signalbox
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/signalbox ./cmd/signalbox
+
+.PHONY: run
+run: build ## build, then run everything in one process; it says what to try
+	exec bin/signalbox up $(UP)
+
+.PHONY: test
+test: ## run the tests; needs Go and make, nothing else
+	scripts/test
+
+.PHONY: e2e
+e2e: build ## run the suites with real processes; says what this machine cannot do
+	scripts/e2e
+
+.PHONY: gen
+gen: ## write proto/gen from the .proto files
+	scripts/gen
+
+.PHONY: lint
+lint: ## read the code, the .proto files and the scripts
+	go vet ./...
+	$(LINT) run ./...
+	scripts/protos
+	$(BUF) lint proto
+
+.PHONY: check
+check: ## what to run before you push: fresh generated code, lint, tests
+	scripts/gen-check
+	@$(MAKE) lint test
+
+.PHONY: bench
+bench: build ## measure, and write bench/results
+	scripts/bench
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for a moment; longer with FUZZTIME=5m
+	scripts/fuzz
+
+.PHONY: clean
+clean: ## remove what was built and fetched here, and make run's data
+	rm -rf bin .cache data
