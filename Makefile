@@ -59,5 +59,5 @@ fuzz: ## run every fuzz target for a moment; longer with FUZZTIME=5m
 	scripts/fuzz
 
 .PHONY: clean
-clean: ## remove what was built and fetched here, and make run's data
-	rm -rf bin .cache data
+clean: ## remove what was built and fetched; make run's data stays in data
+	rm -rf bin .cache
