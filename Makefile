@@ -20,7 +20,7 @@ help: ## list the targets (the default)
 
 .PHONY: build
 build: ## leave the static binary bin/signalbox
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/signalbox ./cmd/signalbox
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/signalbox ./cmd/signalbox
 
 .PHONY: run
 run: build ## build, then run everything in one process; it says what to try
@@ -44,6 +44,7 @@ lint: ## read the code, the .proto files and the scripts
 	$(LINT) run ./...
 	scripts/protos
 	$(BUF) lint proto
+	for f in .ci/run $(filter-out %/tools %/lint,$(wildcard scripts/*)); do bash -n "$$f"; done
 
 .PHONY: check
 check: ## what to run before you push: fresh generated code, lint, tests
