@@ -249,8 +249,8 @@ type Match struct {
 	// Path prefix is compared, segment by segment and case-sensitively, with
 	// the request's path after its dot segments are resolved and its percent
 	// escapes are decoded: "/user/ana" matches "/user/ana" and "/user/ana/lab"
-	// but not "/user/anastasia". Written decoded; begins with a slash; one
-	// slash at the end is dropped when it is stored. Empty means "/".
+	// but not "/user/anastasia". Written decoded; begins with a slash; slashes
+	// at the end are dropped when it is stored. Empty means "/".
 	PathPrefix    string `protobuf:"bytes,2,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

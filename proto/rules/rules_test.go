@@ -1,0 +1,210 @@
+package rules_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/proto/rules"
+)
+
+func route() *signalboxv1.Route {
+	return &signalboxv1.Route{
+		Name:      "blog",
+		Match:     &signalboxv1.Match{Host: "www.example.org", PathPrefix: "/blog"},
+		Upstreams: []*signalboxv1.Upstream{{Url: "http://127.0.0.1:8080"}},
+	}
+}
+
+// A bad route is refused with every field that is wrong, and what would be
+// right.
+func TestRoute(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*signalboxv1.Route)
+		want   []string // the fields named, in order
+	}{
+		"a plain route is right":              {func(*signalboxv1.Route) {}, nil},
+		"a name is needed":                    {func(r *signalboxv1.Route) { r.Name = "" }, []string{"name"}},
+		"a name may hold slashes and unicode": {func(r *signalboxv1.Route) { r.Name = "chp/user/你好 @%2F" }, nil},
+		"a name must not end with a slash":    {func(r *signalboxv1.Route) { r.Name = "a/" }, []string{"name"}},
+		"a name must not hold control codes":  {func(r *signalboxv1.Route) { r.Name = "a\x00b" }, []string{"name"}},
+		"a name must not be too long":         {func(r *signalboxv1.Route) { r.Name = strings.Repeat("x", 1025) }, []string{"name"}},
+		"no match at all means everything":    {func(r *signalboxv1.Route) { r.Match = nil }, nil},
+		"a host must not have a port":         {func(r *signalboxv1.Route) { r.Match.Host = "a.example:80" }, []string{"match.host"}},
+		"a wildcard stands first and for all": {func(r *signalboxv1.Route) { r.Match.Host = "a.*.example" }, []string{"match.host"}},
+		"a path begins with a slash":          {func(r *signalboxv1.Route) { r.Match.PathPrefix = "blog" }, []string{"match.path_prefix"}},
+		"a path has no dot segments":          {func(r *signalboxv1.Route) { r.Match.PathPrefix = "/a/../b" }, []string{"match.path_prefix"}},
+		"an upstream is needed":               {func(r *signalboxv1.Route) { r.Upstreams = nil }, []string{"upstreams"}},
+		"an absent upstream is named":         {func(r *signalboxv1.Route) { r.Upstreams = append(r.Upstreams, nil) }, []string{"upstreams[1].url"}},
+		"data must be JSON":                   {func(r *signalboxv1.Route) { r.Data = "{" }, []string{"data"}},
+		"data must be an object":              {func(r *signalboxv1.Route) { r.Data = " [1]" }, []string{"data"}},
+		"a label's key must not be empty":     {func(r *signalboxv1.Route) { r.Labels = map[string]string{"": "x"} }, []string{`labels[""]`}},
+		"h2c upgrades are never allowed": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{Upgrades: []string{"websocket", "h2c"}}
+		}, []string{"policy.upgrades[1]"}},
+		"upgrades are in lower case": {func(r *signalboxv1.Route) { r.Policy = &signalboxv1.RoutePolicy{Upgrades: []string{"WebSocket"}} }, []string{"policy.upgrades[0]"}},
+		"a timeout of nothing is no timeout": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{ConnectTimeout: &durationpb.Duration{}}
+		}, []string{"policy.connect_timeout"}},
+		"an unknown way of removal is named": {func(r *signalboxv1.Route) { r.Policy = &signalboxv1.RoutePolicy{Removal: 9} }, []string{"policy.removal"}},
+		"everything wrong is named at once":  {func(r *signalboxv1.Route) { r.Name, r.Upstreams = "", nil }, []string{"name", "upstreams"}},
+		"a duration that overflows is not taken": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{IdleTimeout: &durationpb.Duration{Seconds: 1 << 60}}
+		}, []string{"policy.idle_timeout"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := route()
+			c.change(r)
+			if diff := cmp.Diff(c.want, fields(rules.Route(r))); diff != "" {
+				t.Errorf("fields named (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func fields(err error) []string {
+	if err == nil {
+		return nil
+	}
+	var names []string
+	for _, v := range err.(*rules.Invalid).Violations {
+		names = append(names, v.Field)
+	}
+	return names
+}
+
+// An upstream URL is taken apart as it will be used, or refused with a reason
+// that never repeats a password.
+func TestParseUpstream(t *testing.T) {
+	for raw, want := range map[string]rules.Upstream{
+		"http://127.0.0.1:8080":             {Scheme: "http", Host: "127.0.0.1:8080", Address: "127.0.0.1:8080"},
+		"http://app":                        {Scheme: "http", Host: "app", Address: "app:80"},
+		"HTTPS://app/x%2Fy?k=v#frag":        {Scheme: "https", Host: "app", Address: "app:443", Path: "/x%2Fy", Query: "k=v"},
+		"h2c://[::1]:50051":                 {Scheme: "h2c", Host: "[::1]:50051", Address: "[::1]:50051"},
+		"http://user:secret@app:81/":        {Scheme: "http", Host: "app:81", Address: "app:81", Path: "/"},
+		"http+unix://%2Frun%2Fa.sock/p?q=1": {Scheme: "http", Host: "localhost", Address: "/run/a.sock", Unix: true, Path: "/p", Query: "q=1"},
+		"unix+http://%2Frun%2Fa%20b.sock":   {Scheme: "http", Host: "localhost", Address: "/run/a b.sock", Unix: true},
+	} {
+		got, err := rules.ParseUpstream(raw)
+		if err != nil || got != want {
+			t.Errorf("ParseUpstream(%q) = %+v, %v, want %+v", raw, got, err, want)
+		}
+	}
+	for _, raw := range []string{
+		"", "app:80", "ftp://secret@app", "http://", "http://:80", "http://user:secret@app:0", "http://user:secret@app:65536",
+		"http://user:secret@a b", "http://user:secret@%zz", "http+unix://run.sock", "unix:///run/a.sock", "http://a\x00", "http://user:secret@a|b",
+	} {
+		if up, err := rules.ParseUpstream(raw); err == nil {
+			t.Errorf("ParseUpstream(%q) = %+v, want an error", raw, up)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("ParseUpstream(%q) repeats the password: %v", raw, err)
+		}
+	}
+}
+
+// Whatever is accepted can be dialled and put into a request line.
+func FuzzParseUpstream(f *testing.F) {
+	for _, s := range []string{"http://a", "https://[::1]:1/x?y", "http+unix://%2Fa", "h2c://a:1#", "http://a:b@c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		up, err := rules.ParseUpstream(raw)
+		if err != nil {
+			return
+		}
+		if up.Address == "" || up.Host == "" || up.Scheme == "" {
+			t.Errorf("ParseUpstream(%q) = %+v lacks a part", raw, up)
+		}
+		if strings.ContainsAny(up.Host+up.Path+up.Query, " \r\n\x00") {
+			t.Errorf("ParseUpstream(%q) = %+v cannot stand in a request head", raw, up)
+		}
+		if !up.Unix && up.Path != "" && up.Path[0] != '/' {
+			t.Errorf("ParseUpstream(%q).Path = %q does not begin with a slash", raw, up.Path)
+		}
+	})
+}
+
+// A match is stored in one form, and that form passes as it is.
+func TestNormalMatch(t *testing.T) {
+	for _, c := range []struct{ host, path, wantHost, wantPath string }{
+		{"", "", "", "/"},
+		{"WWW.Example.ORG.", "/Blog/", "www.example.org", "/Blog"},
+		{"*.Example.org", "/", "*.example.org", "/"},
+		{"bücher.example", "/你好", "xn--bcher-kva.example", "/你好"},
+		{"[::1]", "/a//b//", "::1", "/a//b"},
+		{"my_service.internal", "/", "my_service.internal", "/"},
+	} {
+		m := &signalboxv1.Match{Host: c.host, PathPrefix: c.path}
+		if err := rules.Match(m); err != nil {
+			t.Errorf("Match(%q, %q) = %v", c.host, c.path, err)
+			continue
+		}
+		n := rules.NormalMatch(m)
+		if n.Host != c.wantHost || n.PathPrefix != c.wantPath {
+			t.Errorf("NormalMatch(%q, %q) = %q, %q, want %q, %q", c.host, c.path, n.Host, n.PathPrefix, c.wantHost, c.wantPath)
+		}
+		if again := rules.NormalMatch(n); rules.MatchName(again) != rules.MatchName(n) {
+			t.Errorf("NormalMatch is not its own normal form: %q, then %q", rules.MatchName(n), rules.MatchName(again))
+		}
+	}
+}
+
+// Every normal form is valid and normal.
+func FuzzNormalMatch(f *testing.F) {
+	f.Add("a.b", "/x/")
+	f.Add("*.é", "//")
+	f.Add("[::1%eth0]", "/..")
+	f.Fuzz(func(t *testing.T, host, path string) {
+		m := &signalboxv1.Match{Host: host, PathPrefix: path}
+		if rules.Match(m) != nil {
+			return
+		}
+		n := rules.NormalMatch(m)
+		if err := rules.Match(n); err != nil {
+			t.Fatalf("normal form of %q %q is not valid: %v", host, path, err)
+		}
+		if a, b := rules.MatchName(n), rules.MatchName(rules.NormalMatch(n)); a != b {
+			t.Errorf("normal form of %q %q is %q and then %q", host, path, a, b)
+		}
+	})
+}
+
+// Scopes grant what their names say and nothing else.
+func TestImplies(t *testing.T) {
+	for _, c := range []struct {
+		have, want string
+		ok         bool
+	}{
+		{"admin", "node", true}, {"admin", "keys:write", true},
+		{"routes:write", "routes:read", true}, {"routes:read", "routes:write", false},
+		{"routes:write", "keys:read", false}, {"node", "nodes:read", false}, {"nodes:write", "node", false},
+		{"", "routes:read", false}, {"routes:read", "", false},
+	} {
+		if got := rules.Implies(c.have, c.want); got != c.ok {
+			t.Errorf("Implies(%q, %q) = %t", c.have, c.want, got)
+		}
+	}
+}
+
+// Keys, nodes and listeners are held to their fields as well.
+func TestOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want []string
+	}{
+		"a key needs scopes":                   {rules.APIKey(&signalboxv1.ApiKey{Name: "ci"}), []string{"scopes"}},
+		"a key's scopes are known":             {rules.APIKey(&signalboxv1.ApiKey{Name: "ci", Scopes: []string{"routes"}}), []string{"scopes[0]"}},
+		"only a node's key is bound to a node": {rules.APIKey(&signalboxv1.ApiKey{Name: "ci", Scopes: []string{"admin"}, Node: "n"}), []string{"node"}},
+		"a key bound to a node is right":       {rules.APIKey(&signalboxv1.ApiKey{Name: "n", Scopes: []string{"node"}, Node: "n"}), nil},
+		"a node's name is a host name":         {rules.Node(&signalboxv1.Node{Name: "a/b"}), []string{"name"}},
+		"a listener's name is simple":          {rules.Listener(&signalboxv1.Listener{Name: "A"}), []string{"name"}},
+		"trusted proxies are prefixes":         {rules.Listener(&signalboxv1.Listener{Name: "a", TrustedProxies: []string{"10.0.0.0/8", "10.0.0"}}), []string{"trusted_proxies[1]"}},
+	} {
+		if diff := cmp.Diff(c.want, fields(c.err)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
