@@ -51,14 +51,18 @@ var pure = []string{
 }
 
 // impure is what a deciding package has no use for. A package stands for all
-// below it, except that net/netip and net/url are arithmetic.
+// below it, except those in arithmetic.
 var impure = []string{
 	"context", "crypto/rand", "google.golang.org/grpc", "log", "math/rand",
 	"net", "os", "runtime", "sync", "syscall", "testing",
 }
 
-// arithmetic lists the exceptions to impure.
-var arithmetic = []string{"net/netip", "net/url"}
+// arithmetic lists the exceptions to impure. Of net itself only what is in
+// joints may be used.
+var arithmetic = []string{"net", "net/netip", "net/url"}
+
+// joints is what in package net only takes apart and puts together.
+var joints = []string{"JoinHostPort", "SplitHostPort"}
 
 // clock is what in package time reads the clock or waits for it; durations and
 // instants that were passed in are only values.
@@ -70,7 +74,7 @@ var clock = []string{
 type pkg struct {
 	documented bool                // some file has a package comment
 	imports    map[string][]string // import path to the files that have it
-	acts       []string            // goroutines started and clocks read, as "file:line: what"
+	acts       []string            // goroutines started, clocks read, sockets, as "file:line: what"
 }
 
 func TestImportsFollowTheDiagram(t *testing.T) {
@@ -251,8 +255,11 @@ func act(n ast.Node) string {
 	case *ast.GoStmt:
 		return "starts a goroutine"
 	case *ast.SelectorExpr:
-		if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clock, n.Sel.Name) {
-			return "uses time." + n.Sel.Name
+		x, ok := n.X.(*ast.Ident)
+		switch {
+		case ok && x.Name == "time" && slices.Contains(clock, n.Sel.Name),
+			ok && x.Name == "net" && !slices.Contains(joints, n.Sel.Name):
+			return "uses " + x.Name + "." + n.Sel.Name
 		}
 	}
 	return ""
