@@ -9,15 +9,24 @@ import (
 // Of a write it is then unknown whether it was made.
 var ErrUnavailable = errors.New("the store cannot be reached or has no quorum")
 
+// ErrFull says that the keeper has no room left. Nothing was written, and
+// nothing can be until an operator makes room; reading goes on.
+var ErrFull = errors.New("the store is full")
+
+// ErrSessionEnded says that a session can do no more: it was closed, or its
+// lease ran out. Whoever still needs one begins another.
+var ErrSessionEnded = errors.New("the session has ended")
+
 // What a transaction may hold, by etcd's defaults; every keeper has the same
 // limits, so that what works on one works on the other.
 const (
 	// MaxOps bounds what a transaction changes: records put and deleted,
-	// claims taken and released, and one for the store's own use. It bounds
-	// the conditions too.
+	// claims taken and released, and one for the store's own use, so that
+	// MaxOps-1 are left. It bounds the conditions too; a claim is also one.
 	MaxOps = 128
-	// MaxBytes bounds the encoded size of a transaction, keys and values
-	// together; a record alone can be a little smaller than this.
+	// MaxBytes bounds the encoded size of a transaction, names and values
+	// together, those of conditions and claims as often as they are sent, and
+	// a little for each operation; a record alone can be a little smaller than this.
 	MaxBytes = 1_500_000
 )
 

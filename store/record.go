@@ -2,7 +2,9 @@ package store
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -28,6 +30,12 @@ type Key struct {
 
 // String is "kind/name", as in logs and in keepers.
 func (k Key) String() string { return string(k.Kind) + "/" + k.Name }
+
+// ParseKey is the inverse of Key.String. It does not know which kinds exist.
+func ParseKey(s string) (Key, bool) {
+	kind, name, ok := strings.Cut(s, "/")
+	return Key{Kind: Kind(kind), Name: name}, ok && kind != "" && name != ""
+}
 
 // Compare orders keys by kind and then by name.
 func (k Key) Compare(o Key) int {
@@ -68,8 +76,19 @@ func message(kind Kind) (proto.Message, func() **signalboxv1.Meta, error) {
 	return nil, nil, fmt.Errorf("kind %q is not known", kind)
 }
 
-// Encode returns the bytes a keeper holds for a record's message.
+// Encode returns the bytes a keeper holds for a record's message. A message of
+// another type than the kind's is an error.
 func Encode(r Record) ([]byte, error) {
+	want, _, err := message(r.Kind)
+	if err != nil {
+		return nil, err
+	}
+	if r.Message == nil {
+		return nil, errors.New("there is no message")
+	}
+	if got := r.Message.ProtoReflect().Descriptor(); got != want.ProtoReflect().Descriptor() {
+		return nil, fmt.Errorf("the message is a %s", got.FullName())
+	}
 	return proto.MarshalOptions{Deterministic: true}.Marshal(r.Message)
 }
 

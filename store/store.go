@@ -29,15 +29,16 @@ type Version struct {
 // not at all.
 type Txn struct {
 	// If must hold at the moment of the change, all of it. Each key once.
+	// What does not hold is reported in this order, then that of Claim.
 	If []Condition
-	// Put writes records, Delete removes them; a key may appear once in
-	// either. Deleting what is not there is no error. A put's Created and
+	// Put writes records, Delete removes them; a key may appear once, in one
+	// of them. Deleting what is not there is no error. A put's Created and
 	// Modified, and those in its message's Meta, are ignored.
 	Put    []Record
 	Delete []Key
 	// Claim takes names that must be free, for records written in this or an
 	// earlier transaction; Release gives them back, and is no error for those
-	// that are free. A name may appear once in either.
+	// that are free. A name may appear once, in one of them.
 	Claim   []Claim
 	Release []string
 }
@@ -65,9 +66,12 @@ type Records interface {
 	// revision. It writes nothing and returns
 	//   - *ConflictError when a condition does not hold,
 	//   - *LimitError when the transaction is larger than the keeper takes,
+	//   - ErrFull (wrapped) when the keeper has no room left,
 	//   - ErrUnavailable (wrapped) when the keeper cannot be reached or has no
-	//     quorum; then, alone, it is unknown whether the changes were made.
+	//     quorum, or ctx ended first (then its cause is wrapped too); then,
+	//     alone, it is unknown whether the changes were made.
 	// A transaction that neither puts nor deletes is an error of the caller's.
+	// One that only deletes what is not there is a change all the same.
 	Commit(ctx context.Context, txn Txn) (Revision, error)
 
 	// Read returns the records under the keys, in their order, nil for those
@@ -107,8 +111,9 @@ type Change struct {
 	Put []Record
 	// Delete holds the keys of records that are gone.
 	Delete []Key
-	// Unreadable names records that could not be decoded and were treated as
-	// if they did not exist.
+	// Unreadable names records that could not be decoded and are treated as
+	// if they did not exist; unless the change is a whole, their keys are in
+	// Delete too.
 	Unreadable []Unreadable
 }
 
@@ -121,12 +126,13 @@ type Unreadable struct {
 // Notes keeps what is not wanted by an operator and followed by nobody's
 // feed: leases, memberships, elections, checkpoints. They are bytes under
 // names like "live/node-1", apart from all records: writing one moves no
-// version that Records reports. The same promises of copying, safety and
-// ErrUnavailable hold.
+// version that Records reports. The same promises of copying, safety, ErrFull
+// and ErrUnavailable hold.
 type Notes interface {
 	// Session begins a lease that lasts until it is closed or could not be
-	// renewed for ttl (at least a second). Notes written under it vanish with
-	// it, wherever its holder has gone.
+	// renewed for ttl (whole seconds, at least one; a keeper may make it
+	// longer). Notes written under it vanish with it, wherever its holder has
+	// gone.
 	Session(ctx context.Context, ttl time.Duration) (Session, error)
 
 	// PutNotes writes notes that stay until they are removed, and removes
@@ -137,11 +143,13 @@ type Notes interface {
 	PutNotes(ctx context.Context, put []Note, gone []string, unless ...NoteCondition) error
 
 	// FollowNotes calls apply as Records.Follow does, with the notes whose
-	// names begin with prefix.
+	// names begin with prefix; but a whole state may come for no other reason
+	// than that the connection was lost for a moment.
 	FollowNotes(ctx context.Context, prefix string, apply func(NoteChange) error) error
 }
 
-// A Session is a lease, kept up in the background until it is closed.
+// A Session is a lease, kept up in the background until it is closed. Once it
+// has ended its methods return ErrSessionEnded, wrapped.
 type Session interface {
 	// Put writes a note that lasts as long as the session. A note of another
 	// session under the same name is taken over: it vanishes with this
@@ -153,7 +161,8 @@ type Session interface {
 
 	// Lead waits until this session is the one that leads the election of
 	// this name, and returns; the lead lasts until the session ends. It
-	// returns ctx's cause if that ends first.
+	// returns ctx's cause if that ends first. Faults of the keeper are waited
+	// out. One call at a time for one election.
 	Lead(ctx context.Context, election string) error
 
 	// Lost is closed when the lease can no longer be counted on: it was
