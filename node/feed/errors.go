@@ -1,0 +1,30 @@
+package feed
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Why a stream is ended by the node.
+var (
+	errProtocol   = errors.New("the control plane broke the protocol: one Welcome comes first, and names its sender")
+	errNotAsked   = errors.New("the control plane feeds without having been asked")
+	errCannotFeed = errors.New("the control plane cannot feed, and another can")
+	errFrozen     = errors.New("the control plane does not answer")
+	errBlocked    = errors.New("the control plane takes nothing more")
+)
+
+// A duplicateError says that another stream ends at the same replica.
+type duplicateError struct{ Replica string }
+
+func (e *duplicateError) Error() string {
+	return fmt.Sprintf("another stream ends at control plane %q already", e.Replica)
+}
+
+// A faultError says that a control plane's updates cannot be used.
+type faultError struct{ err error }
+
+func (e *faultError) Error() string {
+	return "the control plane sends what cannot be used: " + e.err.Error()
+}
+func (e *faultError) Unwrap() error { return e.err }
