@@ -1,0 +1,105 @@
+// Package gateway is HTTP in front of the public gRPC services. It decides
+// nothing and keeps nothing: what is asked goes on to a control plane, over a
+// connection like any client's.
+//
+//	/v1/...            the JSON API, package rest
+//	/v1/events         changes as server-sent events, package sse
+//	/api/...           the API of configurable-http-proxy, package chp
+//	/openapi.json      what all of them take and answer
+//	/docs              the same, to try out in a browser
+//	/healthz, /readyz  is the gateway alive, and does it reach a control plane
+//
+// The last three need no key, all else does. Errors have the shape of the API
+// whose path it is.
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"signalbox/gateway/apierror"
+	"signalbox/gateway/chp"
+	"signalbox/gateway/rest"
+)
+
+// Config is every choice a gateway has. The zero value is usable.
+type Config struct {
+	// MaxBody bounds request bodies, in bytes. Default 8 MiB.
+	MaxBody int64
+	// HostRouting makes the first segment of a CHP key a host.
+	HostRouting bool
+	// WaitTimeout bounds how long writes through the CHP API wait for the
+	// nodes. Default 5 s.
+	WaitTimeout time.Duration
+	// AnonymousKey is the API key of requests to the CHP API that bring none,
+	// for CHP's mode without a token. Default: they are refused.
+	AnonymousKey string
+	// Version is the software version to answer with.
+	Version string
+	// Log hears of failures that are not the client's. Default: nobody does.
+	Log *slog.Logger
+}
+
+// defaults fills in what was left out.
+func (c Config) defaults() Config {
+	if c.MaxBody <= 0 {
+		c.MaxBody = 8 << 20
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Gateway answers everything.
+type Gateway struct {
+	rest http.Handler
+	chp  http.Handler
+}
+
+// New returns a gateway over the services that conn reaches.
+func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
+	cfg = cfg.defaults()
+	api, err := rest.New(conn, rest.Config{MaxBody: cfg.MaxBody})
+	if err != nil {
+		return nil, fmt.Errorf("register the JSON API: %w", err)
+	}
+	return &Gateway{
+		rest: api,
+		chp: chp.New(conn, chp.Config{
+			HostRouting:  cfg.HostRouting,
+			WaitTimeout:  cfg.WaitTimeout,
+			MaxBody:      cfg.MaxBody,
+			AnonymousKey: cfg.AnonymousKey,
+			Version:      cfg.Version,
+			Log:          cfg.Log,
+		}),
+	}, nil
+}
+
+// ServeHTTP sends a request to the API whose path it has. It is no
+// http.ServeMux because those redirect paths that are not clean, and names and
+// keys may have any path.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case below(path, "/v1"):
+		g.rest.ServeHTTP(w, r)
+	case below(path, "/api"):
+		g.chp.ServeHTTP(w, r)
+	default:
+		apierror.Write(w, status.Error(codes.NotFound, "there is nothing at this path; /docs says what there is"))
+	}
+}
+
+// below reports whether path is dir or in it.
+func below(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (rest == "" || rest[0] == '/')
+}
