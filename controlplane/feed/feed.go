@@ -1,0 +1,108 @@
+// Package feed is the sending end of a node's stream. For each node that asks
+// to be fed it knows one thing: the version the node acknowledged. What the
+// node lacks follows from that and from the replica's view, whenever it can be
+// sent; so there is no queue, a slow node holds up nobody, and what changed
+// meanwhile is merged by itself. One update is in flight to a node at a time.
+package feed
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"signalbox/controlplane/observe"
+	"signalbox/controlplane/replica"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/proto/rules"
+	"signalbox/store"
+)
+
+// Views is what the feed reads of a replica.
+type Views interface {
+	Now() (*replica.View, <-chan struct{})
+}
+
+// Head tells the store's newest version for certain.
+type Head interface {
+	Head(ctx context.Context) (store.Version, error)
+}
+
+// Presence is what the feed needs of this replica's standing.
+type Presence interface {
+	ID() string
+	Standing() (canFeed bool, members *signalboxv1.Members, changed <-chan struct{})
+	Hold(node string, lease *signalboxv1.NodeLease)
+	Linger(node string)
+	Release(node string)
+}
+
+// Tally takes in what nodes carried.
+type Tally interface {
+	Report(node string, epoch int64, routes []*signalboxv1.RouteReport)
+	Left(node string, epoch int64)
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	Views    Views
+	Head     Head
+	Presence Presence
+	Nodes    *observe.Nodes
+	Tally    Tally
+	// MayJoin says whether the caller may be the node of this name; its error
+	// is a gRPC status. Nil means that every caller may.
+	MayJoin func(ctx context.Context, node string) error
+	// ReportInterval is how often nodes are asked to report. Default 1 s.
+	ReportInterval time.Duration
+	Log            *slog.Logger
+}
+
+// Server is the FeedService of one replica.
+type Server struct {
+	signalboxv1.UnimplementedFeedServiceServer
+	Config
+	encoder encoder
+	closing chan struct{}
+}
+
+// New returns a server. Close ends its streams.
+func New(c Config) *Server {
+	if c.ReportInterval == 0 {
+		c.ReportInterval = time.Second
+	}
+	return &Server{Config: c, closing: make(chan struct{})}
+}
+
+// Close ends every stream, so that a gRPC server can be stopped gracefully,
+// and waits for nothing. It is called once.
+func (s *Server) Close() { close(s.closing) }
+
+// Connect is a node's stream.
+func (s *Server) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	hello := first.GetHello()
+	if hello == nil {
+		return status.Error(codes.InvalidArgument, "the first message of a stream must be Hello")
+	}
+	if err := rules.NodeName(hello.GetNode()); err != nil {
+		return status.Errorf(codes.InvalidArgument, "hello.node: %v", err)
+	}
+	if s.MayJoin != nil {
+		if err := s.MayJoin(stream.Context(), hello.GetNode()); err != nil {
+			return err
+		}
+	}
+	link, err := s.Nodes.Join(hello)
+	if err != nil {
+		return status.Error(codes.AlreadyExists, err.Error())
+	}
+	ss := newSession(s, stream, hello, link)
+	return ss.run()
+}

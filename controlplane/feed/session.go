@@ -1,0 +1,299 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"signalbox/controlplane/observe"
+	"signalbox/controlplane/replica"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
+)
+
+// A session is one node's stream. One goroutine receives, another sends; what
+// they share is guarded by mu.
+type session struct {
+	*Server
+	stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse]
+	hello  *signalboxv1.Hello
+	link   *observe.Link
+	log    *slog.Logger
+	kick   chan struct{} // wakes the sender; holds one
+
+	mu       sync.Mutex
+	feeding  bool          // the node asked, and was not told to go elsewhere
+	have     store.Version // what the node acknowledged, or said it has
+	inFlight store.Version // what it was sent and has not acknowledged; zero if nothing
+	held     bool          // this replica vouches for the node
+	goodbye  bool
+}
+
+func newSession(s *Server, stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse], hello *signalboxv1.Hello, link *observe.Link) *session {
+	return &session{
+		Server: s, stream: stream, hello: hello, link: link,
+		log:  s.Log.With("node", hello.GetNode()),
+		kick: make(chan struct{}, 1),
+	}
+}
+
+// run serves the stream until either end closes it. The receiver ends with the
+// stream's context, which gRPC ends when this returns.
+func (ss *session) run() error {
+	ss.log.Info("node connected", "rev", ss.hello.GetServing().GetRevision(), "version", ss.hello.GetSoftwareVersion())
+	received := make(chan error, 1)
+	go func() { received <- ss.receive() }()
+	err := ss.send(received)
+	ss.mu.Lock()
+	fed, goodbye := ss.feeding, ss.goodbye
+	ss.mu.Unlock()
+	ss.leave(fed, goodbye)
+	ss.log.Info("node disconnected", "err", err, "goodbye", goodbye)
+	return err
+}
+
+// leave takes the node's stream out of everything that counts on it. The node
+// itself may well serve on: whoever feeds it next vouches for it; until then
+// this replica does, for as long as a lease lasts.
+func (ss *session) leave(fed, goodbye bool) {
+	node := ss.hello.GetNode()
+	ss.link.Leave(goodbye)
+	ss.Tally.Left(node, ss.hello.GetEpoch())
+	switch {
+	case goodbye:
+		ss.Presence.Release(node)
+	case fed:
+		ss.Presence.Linger(node)
+	}
+}
+
+// receive takes in what the node says.
+func (ss *session) receive() error {
+	for {
+		m, err := ss.stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch m := m.GetMessage().(type) {
+		case *signalboxv1.ConnectRequest_Ack:
+			ss.acked(m.Ack)
+		case *signalboxv1.ConnectRequest_Report:
+			ss.link.Heard(m.Report.GetReady())
+			ss.Tally.Report(ss.hello.GetNode(), ss.hello.GetEpoch(), m.Report.GetRoutes())
+		case *signalboxv1.ConnectRequest_Feed:
+			ss.asked(m.Feed)
+		case *signalboxv1.ConnectRequest_Goodbye:
+			ss.mu.Lock()
+			ss.goodbye = true
+			ss.mu.Unlock()
+			return io.EOF
+		default:
+			return status.Errorf(codes.InvalidArgument, "a message of type %T is not for here", m)
+		}
+	}
+}
+
+// asked begins the feeding, or begins it anew.
+func (ss *session) asked(f *signalboxv1.Feed) {
+	ss.mu.Lock()
+	ss.feeding, ss.inFlight = true, store.Version{}
+	ss.have = store.Version{Epoch: f.GetHave().GetEpoch(), Revision: store.Revision(f.GetHave().GetRevision())}
+	ss.mu.Unlock()
+	ss.wake()
+}
+
+// acked takes note of what the node serves now, and lets the next update go.
+func (ss *session) acked(a *signalboxv1.Ack) {
+	version := store.Version{Epoch: a.GetVersion().GetEpoch(), Revision: store.Revision(a.GetVersion().GetRevision())}
+	view, _ := ss.Views.Now()
+	var newest store.Version
+	if view != nil {
+		newest = view.Version
+	}
+	ss.link.Ack(a, newest)
+	for _, r := range a.GetRejections() {
+		ss.log.Warn("record rejected", "rev", r.GetRevision(), "record", r.GetKind().String()+"/"+r.GetName(), "reason", r.GetReason())
+	}
+	ss.mu.Lock()
+	mine := ss.feeding && version == ss.inFlight
+	if mine {
+		ss.have, ss.inFlight = version, store.Version{}
+	}
+	ss.mu.Unlock()
+	if !mine {
+		return
+	}
+	ss.vouch()
+	if version != newest {
+		ss.wake()
+	}
+}
+
+func (ss *session) wake() {
+	select {
+	case ss.kick <- struct{}{}:
+	default:
+	}
+}
+
+// send says everything there is to say, from this goroutine alone.
+func (ss *session) send(received <-chan error) error {
+	canFeed, members, standing := ss.Presence.Standing()
+	view, changed := ss.Views.Now()
+	if err := ss.welcome(view, canFeed); err != nil {
+		return err
+	}
+	for sayMembers := true; ; {
+		if sayMembers {
+			if err := ss.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Members{Members: members}}); err != nil {
+				return err
+			}
+			sayMembers = false
+		}
+		if err := ss.feed(view, canFeed); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ss.kick:
+		case <-standing:
+			sayMembers = true
+		case err := <-received:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		case <-ss.link.Replaced():
+			return status.Error(codes.AlreadyExists, "another stream has taken this node's place")
+		case <-ss.closing:
+			return status.Error(codes.Unavailable, "this control plane is shutting down")
+		case <-ss.stream.Context().Done():
+			return context.Cause(ss.stream.Context())
+		}
+		view, changed = ss.Views.Now()
+		canFeed, members, standing = ss.Presence.Standing()
+	}
+}
+
+func (ss *session) say(m *signalboxv1.ConnectResponse) error { return ss.stream.Send(m) }
+
+func (ss *session) welcome(view *replica.View, canFeed bool) error {
+	w := &signalboxv1.Welcome{
+		ControlPlane:   ss.Presence.ID(),
+		CanFeed:        canFeed && view != nil,
+		ReportInterval: durationpb.New(ss.ReportInterval),
+	}
+	if view != nil {
+		w.Current = wire(view.Version)
+	}
+	return ss.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Welcome{Welcome: w}})
+}
+
+// feed sends the node what it lacks, if it asked, has acknowledged what it was
+// sent before, and this replica may feed.
+func (ss *session) feed(view *replica.View, canFeed bool) error {
+	ss.mu.Lock()
+	feeding, have, idle := ss.feeding, ss.have, ss.inFlight == store.Version{}
+	ss.mu.Unlock()
+	switch {
+	case !feeding:
+		return nil
+	case !canFeed:
+		return ss.unfeed("this control plane has lost touch with the store")
+	case view == nil || !idle:
+		return nil
+	}
+	if have.Epoch == view.Version.Epoch {
+		ss.vouch()
+	}
+	up, err := ss.lacking(view, have)
+	if err != nil {
+		return ss.unfeed("this control plane cannot tell what is current: " + err.Error())
+	}
+	if up == nil || !ss.begin(have, view.Version) {
+		return nil
+	}
+	ss.log.Debug("update sent", "rev", view.Version.Revision, "from", have.Revision, "parts", len(up))
+	for _, part := range up {
+		if err := ss.stream.SendMsg(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin notes that an update is in flight, unless the node has asked anew
+// meanwhile; then there is another kick.
+func (ss *session) begin(have, to store.Version) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if !ss.feeding || ss.have != have {
+		return false
+	}
+	ss.inFlight = to
+	return true
+}
+
+// vouch keeps the node's lease from the moment it is known to serve something
+// of this history.
+func (ss *session) vouch() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.held || !ss.feeding {
+		return
+	}
+	ss.held = true
+	ss.Presence.Hold(ss.hello.GetNode(), &signalboxv1.NodeLease{
+		Epoch:           ss.hello.GetEpoch(),
+		SoftwareVersion: ss.hello.GetSoftwareVersion(),
+		Labels:          ss.hello.GetLabels(),
+		Listeners:       ss.hello.GetListeners(),
+	})
+}
+
+// unfeed sends the node elsewhere. The stream stays.
+func (ss *session) unfeed(reason string) error {
+	ss.mu.Lock()
+	ss.feeding, ss.held, ss.inFlight = false, false, store.Version{}
+	ss.mu.Unlock()
+	ss.Presence.Release(ss.hello.GetNode())
+	ss.log.Warn("node sent elsewhere to be fed", "reason", reason)
+	return ss.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Unfed{Unfed: &signalboxv1.Unfed{Reason: reason}}})
+}
+
+// headTimeout bounds asking the store for its newest version.
+const headTimeout = 2 * time.Second
+
+// lacking returns what takes the node from have to the view, in parts; nil if
+// there is nothing to send for now.
+func (ss *session) lacking(view *replica.View, have store.Version) ([]any, error) {
+	node := store.Key{Kind: store.KindNode, Name: ss.hello.GetNode()}
+	switch {
+	case have.Epoch != view.Version.Epoch:
+		return ss.encoder.whole(view, node)
+	case have.Revision == view.Version.Revision:
+		return nil, nil
+	case have.Revision < view.Version.Revision:
+		return ss.encoder.since(view, have, node)
+	}
+	// Either this replica is behind, or the node comes from a history that was
+	// rolled back.
+	ctx, cancel := context.WithTimeout(ss.stream.Context(), headTimeout)
+	defer cancel()
+	head, err := ss.Head.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if head.Epoch == have.Epoch && head.Revision >= have.Revision {
+		return nil, nil
+	}
+	return ss.encoder.whole(view, node)
+}

@@ -1,0 +1,332 @@
+// Package observe keeps what nodes say of themselves: who is there, what each
+// serves, what it refuses. Nodes keep a stream to every control plane, so each
+// replica knows this first-hand; the leases it is told of fill in the nodes
+// that have no stream to it.
+//
+// A node is live while a replica vouches for it by a lease, or while it has a
+// stream here and has acknowledged something.
+package observe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
+)
+
+// Nodes keeps the standing of all nodes. It is safe for concurrent use.
+type Nodes struct {
+	mu    sync.Mutex
+	nodes map[string]*node
+	seq   uint64        // counts changes of standing
+	moved chan struct{} // closed and replaced when seq grows
+	now   func() time.Time
+}
+
+// node is what is known of one node. Guarded by Nodes.mu.
+type node struct {
+	name       string
+	epoch      int64
+	version    string
+	labels     map[string]string
+	listeners  map[string]string
+	ready      bool
+	acked      bool // since it last joined
+	serving    store.Version
+	rejections map[store.Key]refusal
+	link       *Link                  // its stream to this replica, or nil
+	lease      *signalboxv1.NodeLease // nil when nobody vouches for it
+	lagging    bool
+	contact    time.Time
+	waits      []*wait // in order of their revisions
+	seq        uint64  // when its standing last changed
+}
+
+type refusal struct {
+	revision store.Revision
+	reason   string
+}
+
+// NewNodes returns a Nodes that knows none.
+func NewNodes() *Nodes {
+	return &Nodes{nodes: map[string]*node{}, moved: make(chan struct{}), now: time.Now}
+}
+
+// ErrReplaced says that a newer process goes by the node's name.
+var ErrReplaced = errors.New("a newer process goes by this node name")
+
+// A Link is a node's stream to this replica.
+type Link struct {
+	nodes *Nodes
+	node  *node
+	gone  chan struct{} // closed when a newer process has taken the name
+}
+
+// Join takes a node in by its Hello. It returns ErrReplaced, wrapped, when a
+// process with the same name and a higher epoch is known; an older process's
+// link is told that it is replaced. A second stream of the same process takes
+// the place of the first.
+func (ns *Nodes) Join(h *signalboxv1.Hello) (*Link, error) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := ns.get(h.GetNode())
+	if n.epoch > h.GetEpoch() {
+		return nil, fmt.Errorf("node %q: %w", n.name, ErrReplaced)
+	}
+	if n.link != nil {
+		close(n.link.gone)
+	}
+	if n.epoch != h.GetEpoch() {
+		n.acked, n.lagging = false, false
+	}
+	n.epoch, n.version, n.labels, n.listeners = h.GetEpoch(), h.GetSoftwareVersion(), h.GetLabels(), h.GetListeners()
+	n.ready, n.serving = h.GetReady(), versionOf(h.GetServing())
+	n.rejections = map[store.Key]refusal{}
+	n.refuse(h.GetRejections())
+	n.link = &Link{nodes: ns, node: n, gone: make(chan struct{})}
+	ns.heard(n)
+	ns.served(n)
+	ns.touch(n)
+	return n.link, nil
+}
+
+// Replaced is closed when another stream has taken this one's place.
+func (l *Link) Replaced() <-chan struct{} { return l.gone }
+
+// Ack takes note of what the node serves now, and of what it refuses.
+func (l *Link) Ack(a *signalboxv1.Ack, newest store.Version) {
+	ns, n := l.nodes, l.node
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n.link != l {
+		return
+	}
+	changed := !n.acked || n.ready != a.GetReady() || len(a.GetRejections()) > 0
+	n.acked, n.ready, n.serving = true, a.GetReady(), versionOf(a.GetVersion())
+	n.refuse(a.GetRejections())
+	if n.lagging && n.serves(newest) {
+		n.lagging, changed = false, true
+	}
+	ns.heard(n)
+	ns.served(n)
+	if changed {
+		ns.touch(n)
+	}
+}
+
+// Heard takes note that the node is there, and whether it is ready.
+func (l *Link) Heard(ready bool) {
+	ns, n := l.nodes, l.node
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n.link != l {
+		return
+	}
+	ns.heard(n)
+	if n.ready != ready {
+		n.ready = ready
+		ns.touch(n)
+	}
+}
+
+// Leave ends the link. A node that said goodbye is gone at once; of another
+// nothing more is known here until its lease ends or it comes back.
+func (l *Link) Leave(goodbye bool) {
+	ns, n := l.nodes, l.node
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n.link != l {
+		return
+	}
+	n.link, n.acked = nil, false
+	if goodbye {
+		n.lease, n.ready = nil, false
+	}
+	ns.settle(n)
+	ns.touch(n)
+}
+
+// Leased takes note of a node's lease, or, with nil, of its end.
+func (ns *Nodes) Leased(name string, lease *signalboxv1.NodeLease) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := ns.get(name)
+	n.lease = lease
+	if lease != nil && n.link == nil && lease.GetEpoch() >= n.epoch {
+		if lease.GetEpoch() > n.epoch {
+			n.serving, n.rejections = store.Version{}, map[store.Key]refusal{}
+		}
+		n.epoch, n.version = lease.GetEpoch(), lease.GetSoftwareVersion()
+		n.labels, n.listeners = lease.GetLabels(), lease.GetListeners()
+	}
+	ns.settle(n)
+	ns.touch(n)
+}
+
+// Forget drops a node that is neither live nor linked, and reports whether it
+// was known.
+func (ns *Nodes) Forget(name string) bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n, ok := ns.nodes[name]
+	if !ok || n.link != nil || n.lease != nil {
+		return false
+	}
+	delete(ns.nodes, name)
+	return true
+}
+
+// Changed returns the names of the nodes whose standing changed after a point
+// (zero: the beginning), the point reached, and a channel that is closed at
+// the next change.
+func (ns *Nodes) Changed(after uint64) (names []string, now uint64, next <-chan struct{}) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if after < ns.seq {
+		for name, n := range ns.nodes {
+			if n.seq > after {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+	}
+	return names, ns.seq, ns.moved
+}
+
+// get returns the node of a name, new if need be. ns.mu is held, here and in
+// all that follows.
+func (ns *Nodes) get(name string) *node {
+	n, ok := ns.nodes[name]
+	if !ok {
+		n = &node{name: name, rejections: map[store.Key]refusal{}}
+		ns.nodes[name] = n
+	}
+	return n
+}
+
+func (ns *Nodes) heard(n *node) { n.contact = ns.now() }
+
+// touch says that a node's standing changed.
+func (ns *Nodes) touch(n *node) {
+	ns.seq++
+	n.seq = ns.seq
+	close(ns.moved)
+	ns.moved = make(chan struct{})
+}
+
+func (n *node) live() bool { return n.lease != nil || n.link != nil && n.acked }
+
+func (n *node) serves(v store.Version) bool {
+	return n.serving.Epoch == v.Epoch && n.serving.Revision >= v.Revision
+}
+
+// maxRefusals is how many rejections are remembered of a node.
+const maxRefusals = 10_000
+
+func (n *node) refuse(all []*signalboxv1.Rejection) {
+	for _, r := range all {
+		if len(n.rejections) >= maxRefusals {
+			return
+		}
+		n.rejections[store.Key{Kind: kindOf(r.GetKind()), Name: r.GetName()}] = refusal{revision: store.Revision(r.GetRevision()), reason: r.GetReason()}
+	}
+}
+
+// state is a node's standing in one word, but for draining, which is wanted
+// and not observed.
+func (n *node) state() signalboxv1.NodeState {
+	switch {
+	case n.live() && n.lagging:
+		return signalboxv1.NodeState_NODE_STATE_LAGGING
+	case n.live():
+		return signalboxv1.NodeState_NODE_STATE_LIVE
+	case n.link == nil:
+		return signalboxv1.NodeState_NODE_STATE_LOST
+	}
+	return signalboxv1.NodeState_NODE_STATE_UNSPECIFIED // joining
+}
+
+// A Seen is a node's name with what is observed of it.
+type Seen struct {
+	Name     string
+	Observed *signalboxv1.NodeObserved
+}
+
+// All returns every node known, in order of their names. current tells the
+// revision a record is at, to leave out rejections that are void; nil leaves
+// none out. Behind is not filled in, nor whether the node drains.
+func (ns *Nodes) All(current func(store.Key) store.Revision) []Seen {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	all := make([]Seen, 0, len(ns.nodes))
+	for _, n := range ns.nodes {
+		all = append(all, Seen{Name: n.name, Observed: n.observed(current)})
+	}
+	slices.SortFunc(all, func(a, b Seen) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Get returns what is observed of a node, nil when it is not known.
+func (ns *Nodes) Get(name string, current func(store.Key) store.Revision) *signalboxv1.NodeObserved {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n, ok := ns.nodes[name]; ok {
+		return n.observed(current)
+	}
+	return nil
+}
+
+func (n *node) observed(current func(store.Key) store.Revision) *signalboxv1.NodeObserved {
+	o := &signalboxv1.NodeObserved{
+		State:           n.state(),
+		SoftwareVersion: n.version,
+		Epoch:           n.epoch,
+		ControlPlane:    n.lease.GetControlPlane(),
+		Labels:          maps.Clone(n.labels),
+		Listeners:       maps.Clone(n.listeners),
+		Ready:           n.ready && n.live(),
+	}
+	if n.serving.Epoch != "" {
+		o.Serving = &signalboxv1.Version{Epoch: n.serving.Epoch, Revision: int64(n.serving.Revision)}
+	}
+	if !n.contact.IsZero() {
+		o.LastContact = timestamppb.New(n.contact)
+	}
+	for key, r := range n.rejections {
+		if current != nil && current(key) != r.revision {
+			continue
+		}
+		o.Rejections = append(o.Rejections, n.rejection(key, r))
+	}
+	slices.SortFunc(o.Rejections, func(a, b *signalboxv1.Rejection) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return o
+}
+
+func (n *node) rejection(key store.Key, r refusal) *signalboxv1.Rejection {
+	return &signalboxv1.Rejection{Node: n.name, Kind: KindOf(key.Kind), Name: key.Name, Revision: int64(r.revision), Reason: r.reason}
+}
+
+// Rejections returns the nodes' refusals of a record at a revision, in order
+// of the nodes' names.
+func (ns *Nodes) Rejections(key store.Key, rev store.Revision) []*signalboxv1.Rejection {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	var all []*signalboxv1.Rejection
+	for _, n := range ns.nodes {
+		if r, ok := n.rejections[key]; ok && r.revision == rev && n.live() {
+			all = append(all, n.rejection(key, r))
+		}
+	}
+	slices.SortFunc(all, func(a, b *signalboxv1.Rejection) int { return cmp.Compare(a.Node, b.Node) })
+	return all
+}

@@ -1,0 +1,203 @@
+package observe_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"signalbox/controlplane/observe"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func at(rev int64) *signalboxv1.Version { return &signalboxv1.Version{Epoch: "e", Revision: rev} }
+
+func version(rev store.Revision) store.Version { return store.Version{Epoch: "e", Revision: rev} }
+
+// join links a node and has it acknowledge a revision.
+func join(t *testing.T, ns *observe.Nodes, name string, epoch, rev int64) *observe.Link {
+	t.Helper()
+	l, err := ns.Join(&signalboxv1.Hello{Node: name, Epoch: epoch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack(l, rev)
+	return l
+}
+
+func ack(l *observe.Link, rev int64) {
+	l.Ack(&signalboxv1.Ack{Version: at(rev), Ready: true}, version(store.Revision(rev)))
+}
+
+// waiting starts a wait, and returns how it ended once it has.
+func waiting(ctx context.Context, ns *observe.Nodes, rev store.Revision) <-chan observe.Standing {
+	ended := make(chan observe.Standing, 1)
+	go func() { ended <- ns.Wait(ctx, version(rev)) }()
+	return ended
+}
+
+func state(t *testing.T, ns *observe.Nodes, name string) signalboxv1.NodeState {
+	t.Helper()
+	return ns.Get(name, nil).GetState()
+}
+
+// A wait ends when the last live node serves the revision, and not before.
+func TestWait(t *testing.T) {
+	ns := observe.NewNodes()
+	a, b := join(t, ns, "a", 1, 1), join(t, ns, "b", 1, 1)
+	ended := waiting(t.Context(), ns, 2)
+	ack(a, 2)
+	select {
+	case s := <-ended:
+		t.Fatalf("ended with %+v before b acknowledged", s)
+	default:
+	}
+	ack(b, 3)
+	if s := <-ended; s.Live != 2 || s.Serving != 2 || len(s.Lagging) != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+}
+
+// Without nodes there is nothing to wait for.
+func TestWaitWithoutNodes(t *testing.T) {
+	if s := observe.NewNodes().Wait(t.Context(), version(5)); s.Live != 0 || s.Serving != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+}
+
+// A node that misses a wait lags: it is named, is not waited for again, and is
+// once it has caught up.
+func TestLagging(t *testing.T) {
+	ns := observe.NewNodes()
+	a, b := join(t, ns, "a", 1, 1), join(t, ns, "b", 1, 1)
+	ack(a, 2)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s := ns.Wait(over, version(2)); s.Serving != 1 || !slices.Equal(s.Lagging, []string{"b"}) {
+		t.Fatalf("first wait ended with %+v", s)
+	}
+	if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LAGGING {
+		t.Errorf("b is %v", got)
+	}
+	ack(a, 3)
+	if s := ns.Wait(t.Context(), version(3)); !slices.Equal(s.Lagging, []string{"b"}) {
+		t.Errorf("second wait ended with %+v", s)
+	}
+	b.Ack(&signalboxv1.Ack{Version: at(2)}, version(3))
+	if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LAGGING {
+		t.Errorf("b is %v after it caught up with only the first", got)
+	}
+	ack(b, 3)
+	if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LIVE {
+		t.Errorf("b is %v after it caught up", got)
+	}
+	ended := waiting(t.Context(), ns, 4)
+	ack(a, 4)
+	ack(b, 4)
+	if s := <-ended; s.Serving != 2 {
+		t.Errorf("third wait ended with %+v", s)
+	}
+}
+
+// A node whose stream broke is still waited for while somebody vouches for
+// it: it serves on. When the lease ends, so does the wait.
+func TestWaitForALostNode(t *testing.T) {
+	ns := observe.NewNodes()
+	a := join(t, ns, "a", 1, 1)
+	ns.Leased("a", &signalboxv1.NodeLease{Epoch: 1, ControlPlane: "cp"})
+	a.Leave(false)
+	ended := waiting(t.Context(), ns, 2)
+	if got := state(t, ns, "a"); got != signalboxv1.NodeState_NODE_STATE_LIVE {
+		t.Errorf("a is %v under its lease", got)
+	}
+	ns.Leased("a", nil)
+	if s := <-ended; s.Live != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+	if got := state(t, ns, "a"); got != signalboxv1.NodeState_NODE_STATE_LOST {
+		t.Errorf("a is %v", got)
+	}
+}
+
+// A node that said goodbye is gone at once.
+func TestGoodbye(t *testing.T) {
+	ns := observe.NewNodes()
+	a := join(t, ns, "a", 1, 1)
+	ns.Leased("a", &signalboxv1.NodeLease{Epoch: 1})
+	ended := waiting(t.Context(), ns, 2)
+	a.Leave(true)
+	if s := <-ended; s.Live != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+	if !ns.Forget("a") || ns.Forget("a") || ns.Get("a", nil) != nil {
+		t.Error("a lost node cannot be forgotten, or can twice")
+	}
+}
+
+// Of two processes with one name the newer is the node.
+func TestNewerProcessWins(t *testing.T) {
+	ns := observe.NewNodes()
+	old := join(t, ns, "a", 1, 7)
+	if _, err := ns.Join(&signalboxv1.Hello{Node: "a", Epoch: 0}); !errors.Is(err, observe.ErrReplaced) {
+		t.Errorf("an older process joined: %v", err)
+	}
+	join(t, ns, "a", 2, 3)
+	select {
+	case <-old.Replaced():
+	default:
+		t.Error("the older process was not told")
+	}
+	ack(old, 9)
+	old.Leave(true)
+	if got := ns.Get("a", nil).GetServing().GetRevision(); got != 3 {
+		t.Errorf("the older process is still heard: serving %d", got)
+	}
+	if _, err := ns.Join(&signalboxv1.Hello{Node: "a", Epoch: 1}); !errors.Is(err, observe.ErrReplaced) {
+		t.Errorf("the older process came back: %v", err)
+	}
+}
+
+// A rejection stands until its record has another revision.
+func TestRejections(t *testing.T) {
+	ns := observe.NewNodes()
+	a := join(t, ns, "a", 1, 1)
+	key := store.Key{Kind: store.KindRoute, Name: "bad"}
+	a.Ack(&signalboxv1.Ack{Version: at(2), Rejections: []*signalboxv1.Rejection{
+		{Kind: signalboxv1.Kind_KIND_ROUTE, Name: "bad", Revision: 2, Reason: "no sockets here"},
+	}}, version(2))
+	if got := ns.Rejections(key, 2); len(got) != 1 || got[0].GetNode() != "a" || got[0].GetReason() != "no sockets here" {
+		t.Errorf("rejections: %v", got)
+	}
+	if got := ns.Rejections(key, 3); got != nil {
+		t.Errorf("a rejection of revision 2 is told of revision 3: %v", got)
+	}
+	current := func(store.Key) store.Revision { return 3 }
+	if got := ns.Get("a", current).GetRejections(); got != nil {
+		t.Errorf("a void rejection is listed: %v", got)
+	}
+}
+
+// Changes of standing are told once, to whoever asks from where he was.
+func TestChanged(t *testing.T) {
+	ns := observe.NewNodes()
+	a := join(t, ns, "a", 1, 1)
+	join(t, ns, "b", 1, 1)
+	names, now, next := ns.Changed(0)
+	if !slices.Equal(names, []string{"a", "b"}) {
+		t.Errorf("changed: %v", names)
+	}
+	ack(a, 2) // serving more is not a change of standing
+	if names, _, _ := ns.Changed(now); names != nil {
+		t.Errorf("changed without a change: %v", names)
+	}
+	a.Heard(false)
+	<-next
+	if names, _, _ := ns.Changed(now); !slices.Equal(names, []string{"a"}) {
+		t.Errorf("changed: %v", names)
+	}
+}

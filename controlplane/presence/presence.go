@@ -1,0 +1,161 @@
+// Package presence is a control plane replica's standing among the others:
+// its lease in the store, the nodes it vouches for under that lease, and who
+// else is there. A replica whose lease is lost may no longer feed nodes: it
+// cannot know whether what it would send is still true.
+package presence
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
+)
+
+// Names of notes: a live node's and a control plane's.
+const (
+	livePrefix   = "live/"
+	memberPrefix = "member/"
+)
+
+// Config is what a replica says of itself.
+type Config struct {
+	// ID names the replica; no two may have the same.
+	ID string
+	// Address is where nodes reach its gRPC listener; may be empty.
+	Address string
+	// Version of the software.
+	Version string
+	// TTL of the lease: how long the others take a silent replica, and the
+	// nodes it feeds, for present. Default 5 s.
+	TTL time.Duration
+}
+
+// Presence keeps the lease. It does nothing until Run.
+type Presence struct {
+	config Config
+	notes  store.Notes
+	log    *slog.Logger
+	live   func(node string, lease *signalboxv1.NodeLease)
+
+	mu      sync.Mutex
+	session store.Session // nil while there is none
+	wanted  map[string]*signalboxv1.NodeLease
+	linger  map[string]*time.Timer
+	dirty   map[string]bool // nodes whose note may not be as wanted
+	kick    chan struct{}   // wakes keep; holds one
+	members map[string]*signalboxv1.MemberLease
+	moved   chan struct{} // closed and replaced when session or members change
+}
+
+// New returns a replica's presence. live is called, from one goroutine, with
+// every node lease there is and with nil when it ends, on whatever replica.
+func New(config Config, notes store.Notes, log *slog.Logger, live func(string, *signalboxv1.NodeLease)) *Presence {
+	if config.TTL == 0 {
+		config.TTL = 5 * time.Second
+	}
+	return &Presence{
+		config: config, notes: notes, log: log, live: live,
+		wanted: map[string]*signalboxv1.NodeLease{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
+		members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
+	}
+}
+
+// ID of the replica.
+func (p *Presence) ID() string { return p.config.ID }
+
+// TTL of leases.
+func (p *Presence) TTL() time.Duration { return p.config.TTL }
+
+// Hold says that this replica feeds a node, and vouches for it from now on.
+// It returns at once; the note is written behind it.
+func (p *Presence) Hold(node string, lease *signalboxv1.NodeLease) {
+	lease = proto.CloneOf(lease)
+	lease.ControlPlane = p.config.ID
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stay(node)
+	p.wanted[node] = lease
+	p.touch(node)
+}
+
+// Linger says that a node this replica feeds has gone without a word. It is
+// vouched for until a lease would have run out, unless Hold or Release comes
+// first, or this replica's own lease is lost.
+func (p *Presence) Linger(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.wanted[node]; !ok {
+		return
+	}
+	p.stay(node)
+	p.linger[node] = time.AfterFunc(p.config.TTL, func() { p.Release(node) })
+}
+
+// Release says that this replica no longer vouches for a node. Another's note
+// of the node stays.
+func (p *Presence) Release(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stay(node)
+	if _, ok := p.wanted[node]; ok {
+		delete(p.wanted, node)
+		p.touch(node)
+	}
+}
+
+// stay takes back Linger. p.mu is held.
+func (p *Presence) stay(node string) {
+	if t, ok := p.linger[node]; ok {
+		t.Stop()
+		delete(p.linger, node)
+	}
+}
+
+// touch asks keep to look at a node. p.mu is held.
+func (p *Presence) touch(node string) {
+	p.dirty[node] = true
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Standing is whether this replica holds its lease, and so may feed, and all
+// members in order of their ids. The channel is closed when that has changed.
+func (p *Presence) Standing() (canFeed bool, members *signalboxv1.Members, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.session != nil, p.memberList(), p.moved
+}
+
+// Session waits for a session of this replica's. It is over when its Lost is
+// closed; then Session waits for the next.
+func (p *Presence) Session(ctx context.Context) (store.Session, error) {
+	for {
+		p.mu.Lock()
+		session, moved := p.session, p.moved
+		p.mu.Unlock()
+		if session != nil {
+			return session, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// change makes a change that Standing tells of.
+func (p *Presence) change(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
