@@ -1,0 +1,71 @@
+// Package api is the gRPC services by which operators are served: it checks
+// what they ask for, keeps it in one transaction, waits for nodes where that
+// was asked, and answers. Who may call is not its business but auth's.
+//
+// A write is planned on the view that the replica has, and committed under
+// the condition that what was planned on still holds; so most cost one round
+// trip to the store. Where it does not hold, and before anything is refused
+// because of what a view says, the plan is made anew on a current view. Reads
+// are answered from a current view alone.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"signalbox/controlplane/observe"
+	"signalbox/controlplane/replica"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
+)
+
+// Committer writes records.
+type Committer interface {
+	Commit(ctx context.Context, txn store.Txn) (store.Revision, error)
+}
+
+// Totals knows what routes carried.
+type Totals interface {
+	// Totals returns what nodes report of a route in the incarnation created
+	// at a revision. The message belongs to the caller.
+	Totals(route string, created store.Revision) *signalboxv1.RouteObserved
+}
+
+// Config is what the services are made of.
+type Config struct {
+	// Store takes the writes; Replica, which must be running, follows it.
+	Store   Committer
+	Replica *replica.Replica
+	// Nodes is who is there. Nil: nobody ever is.
+	Nodes *observe.Nodes
+	// Totals is what routes carried. Nil: nothing.
+	Totals Totals
+	Log    *slog.Logger
+	// StoreTimeout bounds how long a call waits for the store. Default 5 s.
+	StoreTimeout time.Duration
+	// Heartbeat is how often a stream of events says that it is alive.
+	// Default 15 s.
+	Heartbeat time.Duration
+}
+
+// core is what all services share.
+type core struct{ Config }
+
+// Register makes the services of c and registers them: routes, listeners,
+// nodes, API keys and events.
+func Register(r grpc.ServiceRegistrar, c Config) {
+	if c.StoreTimeout == 0 {
+		c.StoreTimeout = 5 * time.Second
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 15 * time.Second
+	}
+	if c.Nodes == nil {
+		c.Nodes = observe.NewNodes()
+	}
+	shared := &core{c}
+	signalboxv1.RegisterRouteServiceServer(r, &routes{core: shared})
+}

@@ -1,0 +1,133 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+
+	"signalbox/controlplane/replica"
+	"signalbox/proto/rules"
+	"signalbox/store"
+)
+
+// errUnknown says that a transaction was sent, and that nobody knows what
+// became of it.
+var errUnknown = errors.New("it is not known whether this was written; the same call may be repeated")
+
+// fail is what every method returns its errors through. What statusOf does not
+// know is logged, since the caller is told nothing about it.
+func (c *core) fail(err error) error {
+	st := statusOf(err)
+	if status.Code(st) == codes.Internal {
+		c.Log.Error("call failed", "err", err)
+	}
+	return st
+}
+
+// statusOf is the only place where our errors become gRPC codes. What it does
+// not know is our fault.
+func statusOf(err error) error {
+	var (
+		invalid  *rules.Invalid
+		limit    *store.LimitError
+		conflict *store.ConflictError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case isStatus(err):
+		return err
+	case errors.As(err, &invalid):
+		return badRequest(invalid.Violations)
+	case errors.As(err, &limit):
+		return status.Errorf(codes.InvalidArgument, "this is too much for the store: %v", limit)
+	case errors.As(err, &conflict):
+		return crowded(conflict)
+	case errors.Is(err, store.ErrFull):
+		return status.Error(codes.ResourceExhausted, "the store is full; nothing was written, and nothing can be until an operator makes room")
+	case errors.Is(err, errUnknown):
+		return status.Errorf(codes.Unavailable, "%v; %v", store.ErrUnavailable, errUnknown)
+	case errors.Is(err, store.ErrUnavailable):
+		return status.Errorf(codes.Unavailable, "%v; nothing was written, and what this control plane knows may be old", store.ErrUnavailable)
+	case errors.Is(err, replica.ErrBehind):
+		return status.Errorf(codes.Unavailable, "%v in time; nothing was written", replica.ErrBehind)
+	case errors.Is(err, context.Canceled):
+		return status.Error(codes.Canceled, "the call was canceled")
+	case errors.Is(err, context.DeadlineExceeded):
+		return status.Error(codes.DeadlineExceeded, "the call's deadline is over")
+	}
+	return status.Error(codes.Internal, "internal error")
+}
+
+// isStatus reports whether err is a gRPC status already.
+func isStatus(err error) bool {
+	var st interface{ GRPCStatus() *status.Status }
+	return errors.As(err, &st)
+}
+
+// How much of what is wrong is told: all of a record's, not all of a batch's.
+const (
+	maxSentence = 5
+	maxDetails  = 50
+)
+
+// badRequest blames fields.
+func badRequest(all []rules.Violation) error {
+	var sentences []string
+	bad := &errdetails.BadRequest{}
+	for i, v := range all {
+		if i < maxSentence {
+			sentences = append(sentences, v.String())
+		}
+		if i < maxDetails {
+			bad.FieldViolations = append(bad.FieldViolations,
+				&errdetails.BadRequest_FieldViolation{Field: v.Field, Description: v.Reason})
+		}
+	}
+	if more := len(all) - maxSentence; more > 0 {
+		sentences = append(sentences, fmt.Sprintf("and %d more", more))
+	}
+	return detailed(codes.InvalidArgument, strings.Join(sentences, "; "), bad)
+}
+
+// detailed returns a status with a detail.
+func detailed(code codes.Code, message string, detail protoadapt.MessageV1) error {
+	st := status.New(code, message)
+	if with, err := st.WithDetails(detail); err == nil {
+		st = with
+	}
+	return st.Err()
+}
+
+// noun is how a kind of record is called in sentences.
+func noun(kind store.Kind) string {
+	if kind == store.KindAPIKey {
+		return "API key"
+	}
+	return string(kind)
+}
+
+// notFound says that there is no such record.
+func notFound(key store.Key) error {
+	return status.Errorf(codes.NotFound, "%s %q does not exist", noun(key.Kind), key.Name)
+}
+
+// matchTaken says that another route has a route's match, and which.
+func matchTaken(route, holder string) error {
+	return status.Errorf(codes.AlreadyExists, "route %q has the match asked for route %q", holder, route)
+}
+
+// crowded says that others kept writing the same records.
+func crowded(conflict *store.ConflictError) error {
+	if conflict.Claim != "" {
+		return status.Errorf(codes.AlreadyExists, "%s %q holds what must be its alone", noun(conflict.Key.Kind), conflict.Key.Name)
+	}
+	return status.Errorf(codes.Aborted, "%s %q is being written by others, and is at revision %d now; nothing was written",
+		noun(conflict.Key.Kind), conflict.Key.Name, conflict.Modified)
+}

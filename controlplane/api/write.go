@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"signalbox/controlplane/replica"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
+)
+
+// A plan makes a transaction of a view, with the conditions under which it is
+// right. Its error says why there can be none in that state.
+type plan func(*replica.View) (store.Txn, error)
+
+// errNothing is a plan's error when there is nothing to change.
+var errNothing = errors.New("nothing to change")
+
+// maxTries is how often a write is planned before it is given up. Each time
+// another's write of the same record went through.
+const maxTries = 32
+
+// write commits what p plans and returns its version. On the word of a view
+// that may be old nothing is refused: p is then asked again.
+func (c *core) write(ctx context.Context, p plan) (store.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.StoreTimeout)
+	defer cancel()
+	view, _ := c.Replica.Now()
+	if view != nil {
+		if txn, err := p(view); err == nil {
+			if v, err := c.commit(ctx, view, txn); !isConflict(err) {
+				return v, err
+			}
+		}
+	}
+	var conflict error
+	for range maxTries {
+		view, err := c.Replica.Current(ctx)
+		if err != nil {
+			return store.Version{}, err
+		}
+		txn, err := p(view)
+		if err != nil {
+			return store.Version{}, err
+		}
+		v, err := c.commit(ctx, view, txn)
+		if !isConflict(err) {
+			return v, err
+		}
+		conflict = err
+	}
+	return store.Version{}, conflict
+}
+
+// commit commits a transaction planned on a view.
+func (c *core) commit(ctx context.Context, view *replica.View, txn store.Txn) (store.Version, error) {
+	rev, err := c.Store.Commit(ctx, txn)
+	if errors.Is(err, store.ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	if err != nil {
+		return store.Version{}, err
+	}
+	return store.Version{Epoch: view.Version.Epoch, Revision: rev}, nil
+}
+
+func isConflict(err error) bool {
+	var conflict *store.ConflictError
+	return errors.As(err, &conflict)
+}
+
+// check does everything that write does but commit.
+func (c *core) check(ctx context.Context, p plan) error {
+	view, err := c.current(ctx)
+	if err != nil {
+		return err
+	}
+	txn, err := p(view)
+	if err != nil {
+		return err
+	}
+	_, err = txn.Encode()
+	return err
+}
+
+// A written is a record at the revision a call gave it.
+type written struct {
+	key store.Key
+	rev store.Revision
+}
+
+// result waits for nodes to serve a version, if that was asked, and says how
+// things stand then. The caller may go away meanwhile: the write stands.
+func (c *core) result(ctx context.Context, v store.Version, wait waiting, records ...written) *signalboxv1.WriteResult {
+	if wait == nil {
+		return answer(v, c.Nodes.Standing(v))
+	}
+	waitCtx, cancel := context.WithTimeout(ctx, *wait)
+	defer cancel()
+	res := answer(v, c.Nodes.Wait(waitCtx, v))
+	for _, w := range records {
+		res.Rejections = append(res.Rejections, c.Nodes.Rejections(w.key, w.rev)...)
+	}
+	return res
+}
