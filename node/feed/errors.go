@@ -14,6 +14,20 @@ var (
 	errBlocked    = errors.New("the control plane takes nothing more")
 )
 
+// A ReplacedError says that a process with the same node name and a higher
+// epoch is known to a control plane: this one is not the node any more.
+type ReplacedError struct {
+	// Node is the name both have.
+	Node string
+	// Reason is what the control plane said.
+	Reason string
+}
+
+func (e *ReplacedError) Error() string {
+	return fmt.Sprintf("another process joined as node %q after this one was started; "+
+		"give one of them another id, or set this machine's clock: %s", e.Node, e.Reason)
+}
+
 // A duplicateError says that another stream ends at the same replica.
 type duplicateError struct{ Replica string }
 

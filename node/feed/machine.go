@@ -21,12 +21,14 @@ type Applier interface {
 	Apply(c *Change) []*signalboxv1.Rejection
 }
 
-// An effect is what the machine wants done on one stream: exactly one of the
-// fields beside Stream is set.
+// An effect is what the machine wants done on one stream: one thing, as its
+// fields say.
 type effect struct {
 	Stream int
 	// Feed is to be sent; a stream that has one unsent needs only the newer.
 	Feed *signalboxv1.Feed
+	// Because is why a Feed asks for an update in place of one, or nil.
+	Because error
 	// Withdraw takes back a Feed that is not yet sent.
 	Withdraw bool
 	// Ack is to be sent, after those before it or instead of them.
@@ -192,7 +194,7 @@ func (m *machine) fault(p *peer, err error) []effect {
 	if p.faults > 1 {
 		have = nil
 	}
-	return []effect{{Stream: p.stream, Feed: &signalboxv1.Feed{Have: have}}}
+	return []effect{{Stream: p.stream, Feed: &signalboxv1.Feed{Have: have}, Because: err}}
 }
 
 // end closes a stream, and asks another if it fed.

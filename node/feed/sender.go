@@ -1,0 +1,189 @@
+package feed
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// maxMessage is about how large a message with a list is made, in bytes: well
+// below what a gRPC server takes when nobody told it otherwise.
+const maxMessage = 1 << 20
+
+// A Reporter is what the node carried.
+type Reporter interface {
+	// Since returns what every route that changed after a mark carried since
+	// the process started, and the mark of now. Mark zero is before
+	// everything. It is called by many goroutines.
+	Since(mark uint64) ([]*signalboxv1.RouteReport, uint64)
+}
+
+// A sender sends on one stream, from a goroutine of its own. It reports what
+// was carried, and otherwise empties an outbox.
+type sender struct {
+	stream interface {
+		Send(*signalboxv1.ConnectRequest) error
+		CloseSend() error
+	}
+	out      *outbox
+	reporter Reporter
+	// ready is asked whenever something is sent that says so.
+	ready func() bool
+	// heartbeat is how long an idle node is silent at most.
+	heartbeat time.Duration
+	// since is when the message now being sent was begun, in nanoseconds
+	// since 1970; 0 while none is.
+	since atomic.Int64
+
+	mark     uint64    // what was reported
+	said     bool      // the ready last sent
+	reported time.Time // when the last report was sent
+}
+
+// run sends until the stream fails, ctx ends or goodbye was said.
+func (s *sender) run(ctx context.Context) {
+	var ticker *time.Ticker
+	var tick <-chan time.Time // nil until the control plane says how often
+	for {
+		m := s.out.take()
+		if s.mail(m) != nil || m.goodbye != nil {
+			return
+		}
+		if m.interval > 0 && ticker == nil {
+			ticker = time.NewTicker(m.interval)
+			defer ticker.Stop()
+			tick = ticker.C
+			if s.report(true) != nil {
+				return
+			}
+		}
+		select {
+		case <-s.out.wake:
+		case <-tick:
+			if s.report(false) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// mail sends what was taken from the outbox. After goodbye nothing more is
+// sent, so everything that was carried until then comes before it.
+func (s *sender) mail(m mail) error {
+	if m.hello != nil {
+		if err := s.hello(m.hello); err != nil {
+			return err
+		}
+	}
+	if m.ack != nil {
+		if err := s.ack(m.ack); err != nil {
+			return err
+		}
+	}
+	if m.feed != nil {
+		if err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: m.feed}}); err != nil {
+			return err
+		}
+	}
+	if m.report && !s.reported.IsZero() && s.ready() != s.said || m.goodbye != nil {
+		if err := s.report(true); err != nil {
+			return err
+		}
+	}
+	if m.goodbye == nil {
+		return nil
+	}
+	bye := &signalboxv1.ConnectRequest_Goodbye{Goodbye: m.goodbye}
+	if err := s.send(&signalboxv1.ConnectRequest{Message: bye}); err != nil {
+		return err
+	}
+	return s.stream.CloseSend()
+}
+
+// hello sends Hello. Rejections that would make it too large follow in Acks.
+func (s *sender) hello(h *signalboxv1.Hello) error {
+	h.Ready = s.ready()
+	s.said = h.Ready
+	first, rest := split(h.GetRejections())
+	h.Rejections = first
+	err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Hello{Hello: h}})
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return s.ack(&signalboxv1.Ack{Version: h.GetServing(), Rejections: rest})
+}
+
+// ack sends an Ack, in several when its rejections are many. Each names the
+// same version.
+func (s *sender) ack(a *signalboxv1.Ack) error {
+	for rest := a.GetRejections(); ; {
+		var first []*signalboxv1.Rejection
+		first, rest = split(rest)
+		s.said = s.ready()
+		err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Ack{
+			Ack: &signalboxv1.Ack{Version: a.GetVersion(), Rejections: first, Ready: s.said},
+		}})
+		if err != nil || len(rest) == 0 {
+			return err
+		}
+	}
+}
+
+// report sends what changed since the last report, in several messages when
+// it is much. When nothing changed it sends nothing, unless it must or the
+// heartbeat is due.
+func (s *sender) report(must bool) error {
+	rest, mark := s.reporter.Since(s.mark)
+	if !must && len(rest) == 0 && s.ready() == s.said && time.Since(s.reported) < s.heartbeat {
+		return nil
+	}
+	for {
+		var first []*signalboxv1.RouteReport
+		first, rest = split(rest)
+		s.said = s.ready()
+		err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{
+			Report: &signalboxv1.Report{Routes: first, Ready: s.said},
+		}})
+		if err != nil {
+			return err
+		}
+		if len(rest) == 0 {
+			break
+		}
+	}
+	s.mark, s.reported = mark, time.Now()
+	return nil
+}
+
+// send sends one message, and lets stuck see how long that takes.
+func (s *sender) send(m *signalboxv1.ConnectRequest) error {
+	s.since.Store(time.Now().UnixNano())
+	defer s.since.Store(0)
+	return s.stream.Send(m)
+}
+
+// stuck is how long the message now being sent has been waiting.
+func (s *sender) stuck(now time.Time) time.Duration {
+	since := s.since.Load()
+	if since == 0 {
+		return 0
+	}
+	return now.Sub(time.Unix(0, since))
+}
+
+// split cuts a list where a message of maxMessage would be full.
+func split[M proto.Message](list []M) (first, rest []M) {
+	size := 0
+	for i, m := range list {
+		if size += proto.Size(m) + 4; size > maxMessage && i > 0 {
+			return list[:i], list[i:]
+		}
+	}
+	return list, nil
+}
