@@ -105,6 +105,9 @@ const maxAnswer = 256 << 20
 // which redirects the paths that keys may have.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	spec, err := target(r.URL)
+	if err == nil {
+		err = h.keys.check(spec.key)
+	}
 	switch {
 	case errors.Is(err, errNotOurs):
 		text(w, http.StatusNotFound, "Not Found")

@@ -6,86 +6,78 @@ import (
 	"time"
 )
 
-// Layouts that JavaScript's Date.parse understands and people write. Those of
-// ISO 8601 come with "T" or a space and with a fraction of a second, which Go
-// reads without being told.
+// Layouts that JavaScript's Date.parse understands and programs write. Go
+// reads a fraction of a second without being told.
 var (
-	// A date alone is in UTC.
+	// ISO 8601, in which a date alone is in UTC.
 	dates = []string{"2006-01-02", "2006-01", "2006"}
-	// These say their zone.
+	// These say how far from UTC they are.
 	zoned = []string{
 		"2006-01-02T15:04:05Z07:00", "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z0700",
-		"Mon, 2 Jan 2006 15:04:05 MST", "2 Jan 2006 15:04:05 MST", "Mon, 2 Jan 2006 15:04 MST",
 		"Mon, 2 Jan 2006 15:04:05 -0700", "2 Jan 2006 15:04:05 -0700", "Mon Jan 2 2006 15:04:05 GMT-0700",
 	}
-	// These are local.
+	// These are local, unless UTC is named after them.
 	local = []string{
-		"2006-01-02T15:04:05", "2006-01-02T15:04",
+		"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-1-2",
 		"Mon, 2 Jan 2006 15:04:05", "Mon, 2 Jan 2006 15:04", "Mon, 2 Jan 2006", "Mon 2 Jan 2006",
 		"2 Jan 2006 15:04:05", "2 Jan 2006 15:04", "2 Jan 2006", "2 January 2006",
-		"Mon Jan 2 2006 15:04:05", "Mon Jan 2 2006", "Jan 2 2006 15:04:05", "Jan 2 2006", "Jan 2, 2006", "January 2, 2006",
-		"1/2/2006 15:04:05", "1/2/2006", "2006/1/2 15:04:05", "2006/1/2",
+		"Mon Jan 2 2006 15:04:05", "Mon Jan 2 15:04:05 2006", "Mon Jan 2 2006",
+		"Jan 2 2006 15:04:05", "Jan 2 2006", "Jan 2, 2006", "January 2, 2006",
+		"1/2/2006 15:04:05", "1/2/2006 15:04", "1/2/2006", "2006/1/2 15:04:05", "2006/1/2 15:04", "2006/1/2",
 	}
 )
 
 // parseDate reads a date as JavaScript's Date.parse does, as far as ISO 8601,
-// RFC 1123 and the forms of other people's programs go. Where the text has
-// time but no zone, it is loc's. Times are kept within the years 1 to 9999,
-// before and after which no route was active.
+// RFC 1123 and what other programs print go. A time of day without a zone is
+// loc's. Times are kept within the years 1 to 9999, which is all that a
+// Timestamp can hold; no route was active outside them.
 func parseDate(s string, loc *time.Location) (time.Time, bool) {
-	s = strings.TrimSpace(s)
 	if at, ok := parseNumber(s, loc); ok {
 		return at, true
 	}
-	if len(s) > 10 && s[10] == ' ' && s[4] == '-' {
-		s = s[:10] + "T" + strings.Replace(s[11:], " ", "", 1) // "2006-01-02 15:04:05 Z"
-	}
 	s, _, _ = strings.Cut(s, " (") // "(Coordinated Universal Time)"
-	for _, layout := range dates {
-		if at, err := time.Parse(layout, s); err == nil {
-			return clamp(at), true
+	for _, name := range []string{" GMT", " UTC", " Z"} {
+		if day, ok := strings.CutSuffix(s, name); ok {
+			s, loc = day, time.UTC
 		}
 	}
-	for _, layout := range zoned {
-		if at, err := time.Parse(layout, s); err == nil {
-			return clamp(at), true
-		}
+	if len(s) > len("2006-01-02") && s[4] == '-' && s[10] == ' ' {
+		s = s[:10] + "T" + strings.Replace(s[11:], " ", "", 1) // "2006-01-02 15:04:05 +0100"
 	}
-	for _, layout := range local {
-		if at, err := time.ParseInLocation(layout, s, loc); err == nil {
-			return clamp(at), true
+	for _, layouts := range []struct {
+		in  []string
+		loc *time.Location
+	}{{dates, time.UTC}, {zoned, time.UTC}, {local, loc}} {
+		for _, layout := range layouts.in {
+			if at, err := time.ParseInLocation(layout, s, layouts.loc); err == nil {
+				return clamp(at), true
+			}
 		}
 	}
 	return time.Time{}, false
 }
 
-// parseNumber reads a number of one to three digits or more than four, or with
-// a sign. JavaScript takes 1 to 12 for a month of 2001, 0 and 32 to 49 for a
-// year of this century and 50 to 99 for one of the last; more digits are a
-// year, and with a sign there must be six.
+// lastYear is the last that JavaScript knows.
+const lastYear = 275760
+
+// parseNumber reads a number, as JavaScript does: 1 to 12 is a month of 2001,
+// 0 and 32 to 49 are years of this century, 50 to 99 of the last, and anything
+// longer is a year; but four digits are ISO 8601's.
 func parseNumber(s string, loc *time.Location) (time.Time, bool) {
-	n, err := strconv.Atoi(s)
-	if err != nil || len(s) == 4 && s[0] != '-' && s[0] != '+' {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || len(s) == 4 || n > lastYear {
 		return time.Time{}, false
 	}
-	year, month := n, time.January
+	year, month := int(n), time.January
 	switch {
-	case s[0] == '-' || s[0] == '+':
-		if len(s) != 7 {
-			return time.Time{}, false
-		}
-		loc = time.UTC
 	case n >= 1 && n <= 12:
 		year, month = 2001, time.Month(n)
 	case n == 0 || n >= 32 && n <= 49:
-		year = 2000 + n
+		year += 2000
 	case n < 32:
 		return time.Time{}, false
 	case n <= 99:
-		year = 1900 + n
-	}
-	if year < 0 || year > 9999 {
-		year = max(1, min(9999, year))
+		year += 1900
 	}
 	return clamp(time.Date(year, month, 1, 0, 0, 0, 0, loc)), true
 }

@@ -80,6 +80,14 @@ type keys struct {
 	hosts bool // the first segment of every key but the root is a host
 }
 
+// check refuses keys that no match has.
+func (k keys) check(key string) error {
+	if k.hosts && strings.HasPrefix(key, "//") {
+		return errors.New("with host routing the path must begin with a host")
+	}
+	return nil
+}
+
 // match is what the route of a key matches.
 func (k keys) match(key string) *signalboxv1.Match {
 	if !k.hosts || key == "/" {

@@ -109,7 +109,7 @@ func parsePosted(body []byte, host string) (posted, error) {
 	}
 	extra := o.without("target", "last_activity")
 	if host != "" {
-		extra.put(member{name: "host", key: []byte(`"host"`), value: quote(host)})
+		extra.put(member{name: "host", key: []byte(`"host"`), value: appendQuoted(nil, host)})
 	}
 	if len(extra) > 0 {
 		p.data = "{" + string(extra.appendMembers(nil)) + "}"
@@ -117,20 +117,25 @@ func parsePosted(body []byte, host string) (posted, error) {
 	return p, nil
 }
 
-// quote writes a JSON text as JavaScript does, which leaves < and & alone.
-func quote(s string) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+// appendQuoted writes a JSON text as JavaScript does, which leaves < and & alone.
+func appendQuoted(b []byte, s string) []byte {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r > 0x7e || r == '"' || r == '\\' }) {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(s) // a text in memory: it cannot fail
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
 }
 
 // appendObject writes a route as CHP shows it: target, extra fields, last
 // activity.
 func appendObject(b []byte, e *signalboxv1.RouteEntry) []byte {
 	b = append(b, `{"target":`...)
-	b = append(b, quote(e.GetRoute().GetUpstreams()[0].GetUrl())...)
+	b = appendQuoted(b, e.GetRoute().GetUpstreams()[0].GetUrl())
 	if extra := extras(e.GetRoute().GetData()); len(extra) > 0 {
 		b = append(b, ',')
 		b = append(b, extra...)
@@ -142,17 +147,17 @@ func appendObject(b []byte, e *signalboxv1.RouteEntry) []byte {
 
 // extras returns the fields in a route's data, less those that CHP keeps
 // itself, which only a client of another API can have put there.
-func extras(data string) []byte {
+func extras(data string) string {
 	if !strings.Contains(data, `"target"`) && !strings.Contains(data, `"last_activity"`) && !strings.Contains(data, `\u`) {
 		inner := strings.TrimSpace(data)
 		inner = strings.TrimSuffix(strings.TrimPrefix(inner, "{"), "}")
-		return []byte(strings.TrimSpace(inner))
+		return strings.TrimSpace(inner)
 	}
 	o, err := parseObject([]byte(data))
 	if err != nil {
-		return nil // never: data is checked when it is written
+		return "" // never: data is checked when it is written
 	}
-	return o.without("target", "last_activity").appendMembers(nil)
+	return string(o.without("target", "last_activity").appendMembers(nil))
 }
 
 // lastActivity is when a route last carried anything or was written, in UTC.

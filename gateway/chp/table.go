@@ -1,6 +1,7 @@
 package chp
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"net/http"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -29,10 +32,11 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, key string) error 
 	return nil
 }
 
-// find returns the route of a key whatever its name, or nil.
+// find returns the route of a key whatever its name, or nil. A key that cannot
+// be a match is not an error here: nobody has it.
 func (h *Handler) find(ctx context.Context, key string) (*signalboxv1.RouteEntry, error) {
 	page, err := h.list(ctx, &signalboxv1.ListRoutesRequest{PageSize: 1, Match: h.keys.match(key)})
-	if err != nil {
+	if err != nil && status.Code(err) != codes.InvalidArgument {
 		return nil, err
 	}
 	for _, e := range page.GetRoutes() {
@@ -81,6 +85,7 @@ func (h *Handler) table(w http.ResponseWriter, r *http.Request, _ string) error 
 // rows gathers the table.
 func (h *Handler) rows(ctx context.Context, req *signalboxv1.ListRoutesRequest) ([]row, error) {
 	var rows []row
+	var text []byte // of one row, used again for the next
 	for {
 		page, err := h.list(ctx, req)
 		if err != nil {
@@ -91,11 +96,12 @@ func (h *Handler) rows(ctx context.Context, req *signalboxv1.ListRoutesRequest) 
 			if !ok {
 				continue
 			}
-			text := append(quote(key), ':')
+			text = append(appendQuoted(text[:0], key), ':')
+			text = appendObject(text, e)
 			rows = append(rows, row{
 				created: e.GetRoute().GetMeta().GetCreatedRevision(),
 				name:    e.GetRoute().GetName(),
-				text:    appendObject(text, e),
+				text:    bytes.Clone(text),
 			})
 		}
 		if req.PageToken = page.GetNextPageToken(); req.PageToken == "" {
