@@ -56,10 +56,7 @@ func (c Config) addresses(s *embed.Config) error {
 // parse takes URLs that etcd can use.
 func parse(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" || u.Path != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" || u.Path != "" {
 		return nil, fmt.Errorf("%q is not like http://10.0.0.1:2380", text)
 	}
 	return u, nil
