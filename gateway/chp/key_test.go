@@ -57,6 +57,7 @@ func TestKeysAndMatchesWithHostRouting(t *testing.T) {
 func naiveKey(raw string) (string, bool) {
 	var out []string
 	open := true // the last segment ended without a slash
+	plain := strings.NewReplacer("%2e", ".", "%2E", ".")
 	for raw != "" {
 		seg := raw
 		if i := strings.IndexAny(raw, `/\`); i >= 0 {
@@ -64,8 +65,7 @@ func naiveKey(raw string) (string, bool) {
 		} else {
 			raw, open = "", true
 		}
-		dots := strings.NewReplacer("%2e", ".", "%2E", ".").Replace(seg)
-		switch dots {
+		switch plain.Replace(seg) {
 		case ".":
 			open = false
 		case "..":
