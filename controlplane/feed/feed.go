@@ -40,9 +40,12 @@ type Presence interface {
 	Release(node string)
 }
 
-// Tally takes in what nodes carried.
+// Tally takes in what nodes carried. Joined and Left enclose a stream; Ended
+// is for a process that said goodbye.
 type Tally interface {
+	Joined(node string, epoch int64)
 	Report(node string, epoch int64, routes []*signalboxv1.RouteReport)
+	Ended(node string, epoch int64)
 	Left(node string, epoch int64)
 }
 
@@ -66,20 +69,15 @@ type Server struct {
 	signalboxv1.UnimplementedFeedServiceServer
 	Config
 	encoder encoder
-	closing chan struct{}
 }
 
-// New returns a server. Close ends its streams.
+// New returns a server. Its streams end with their contexts.
 func New(c Config) *Server {
 	if c.ReportInterval == 0 {
 		c.ReportInterval = time.Second
 	}
-	return &Server{Config: c, closing: make(chan struct{})}
+	return &Server{Config: c}
 }
-
-// Close ends every stream, so that a gRPC server can be stopped gracefully,
-// and waits for nothing. It is called once.
-func (s *Server) Close() { close(s.closing) }
 
 // Connect is a node's stream.
 func (s *Server) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse]) error {

@@ -44,6 +44,8 @@ type plane struct {
 type noTally struct{}
 
 func (noTally) Report(string, int64, []*signalboxv1.RouteReport) {}
+func (noTally) Joined(string, int64)                             {}
+func (noTally) Ended(string, int64)                              {}
 func (noTally) Left(string, int64)                               {}
 
 func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
@@ -62,8 +64,7 @@ func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
 	running.Go(func() { _ = p.stand.Run(ctx) })
 	running.Go(func() { _ = g.Serve(ln) })
 	p.stop = sync.OnceFunc(func() {
-		server.Close()
-		g.GracefulStop()
+		g.Stop()
 		cancel()
 		running.Wait()
 	})

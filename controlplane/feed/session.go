@@ -49,6 +49,7 @@ func newSession(s *Server, stream grpc.BidiStreamingServer[signalboxv1.ConnectRe
 // stream's context, which gRPC ends when this returns.
 func (ss *session) run() error {
 	ss.log.Info("node connected", "rev", ss.hello.GetServing().GetRevision(), "version", ss.hello.GetSoftwareVersion())
+	ss.Tally.Joined(ss.hello.GetNode(), ss.hello.GetEpoch())
 	received := make(chan error, 1)
 	go func() { received <- ss.receive() }()
 	err := ss.send(received)
@@ -66,6 +67,9 @@ func (ss *session) run() error {
 func (ss *session) leave(fed, goodbye bool) {
 	node := ss.hello.GetNode()
 	ss.link.Leave(goodbye)
+	if goodbye {
+		ss.Tally.Ended(node, ss.hello.GetEpoch())
+	}
 	ss.Tally.Left(node, ss.hello.GetEpoch())
 	switch {
 	case goodbye:
@@ -173,8 +177,6 @@ func (ss *session) send(received <-chan error) error {
 			return err
 		case <-ss.link.Replaced():
 			return status.Error(codes.AlreadyExists, "another stream has taken this node's place")
-		case <-ss.closing:
-			return status.Error(codes.Unavailable, "this control plane is shutting down")
 		case <-ss.stream.Context().Done():
 			return context.Cause(ss.stream.Context())
 		}

@@ -254,6 +254,14 @@ func (n *node) state() signalboxv1.NodeState {
 	return signalboxv1.NodeState_NODE_STATE_UNSPECIFIED // joining
 }
 
+// Live reports whether the process of this epoch is known to run as the node.
+func (ns *Nodes) Live(name string, epoch int64) bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n, ok := ns.nodes[name]
+	return ok && n.epoch == epoch && n.live()
+}
+
 // A Seen is a node's name with what is observed of it.
 type Seen struct {
 	Name     string

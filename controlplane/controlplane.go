@@ -1,0 +1,169 @@
+// Package controlplane is one control plane replica: it follows the store,
+// serves the gRPC API, feeds nodes and gathers what they report. Any number of
+// replicas work on one store, and none needs another to be there.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"signalbox/controlplane/auth"
+	"signalbox/controlplane/observe"
+	"signalbox/controlplane/presence"
+	"signalbox/controlplane/replica"
+	"signalbox/controlplane/tally"
+	"signalbox/store"
+)
+
+// Config is what a replica is made of.
+type Config struct {
+	// ID names the replica; no two may have the same.
+	ID string
+	// Address is where nodes reach its gRPC listener from elsewhere,
+	// "host:port". Empty: only nodes that were told of it find it.
+	Address string
+	// Version of the software.
+	Version string
+
+	// Records and Notes are the store.
+	Records store.Records
+	Notes   store.Notes
+
+	// AdminKey is the secret of the key "bootstrap". Empty: one is made where
+	// there is no admin key, and handed to Ready.
+	AdminKey string
+	// CHPToken is the secret of the key "chp", which may read and write
+	// routes. Empty: no such key is written.
+	CHPToken string
+
+	// LeaseTTL is how long a silent replica counts as present. Default 5 s.
+	LeaseTTL time.Duration
+	// ReportInterval is how often nodes report. Default 1 s.
+	ReportInterval time.Duration
+
+	// Ready is called once, when calls are answered, with the secret of the
+	// admin key if this process has just made one. May be nil.
+	Ready func(adminKey string)
+
+	Log *slog.Logger
+}
+
+// An Endpoint is a listener for the gRPC API. Without credentials it is for
+// callers inside this process, or behind what protects it otherwise.
+type Endpoint struct {
+	Listener    net.Listener
+	Credentials credentials.TransportCredentials
+}
+
+// ControlPlane is one replica. It does nothing until Run.
+type ControlPlane struct {
+	config  Config
+	replica *replica.Replica
+	nodes   *observe.Nodes
+	stand   *presence.Presence
+	tally   *tally.Book
+	keys    *auth.Keys
+}
+
+// New returns a replica.
+func New(c Config) *ControlPlane {
+	cp := &ControlPlane{config: c, nodes: observe.NewNodes(), replica: replica.New(c.Records, c.Log)}
+	cp.tally = tally.New(tally.Config{Exists: cp.routeExists, Running: cp.nodes.Live, Log: c.Log})
+	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes.Leased)
+	cp.keys = auth.New(cp.replica)
+	return cp
+}
+
+// Run serves the endpoints until ctx ends, or something that it cannot do
+// without fails. When it returns, everything it started has stopped, and the
+// endpoints are closed.
+func (cp *ControlPlane) Run(ctx context.Context, endpoints ...Endpoint) error {
+	// The parts live until the API has stopped: calls that end take them.
+	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopParts()
+	g, gctx := errgroup.WithContext(parts)
+
+	// 1. what is kept, and who is there
+	g.Go(func() error { return cp.replica.Run(gctx) })
+	g.Go(func() error { return cp.stand.Run(gctx) })
+	g.Go(func() error { return cp.tally.Run(gctx, cp.config.Notes, cp.lead) })
+	g.Go(func() error { return cp.keys.Run(gctx) })
+
+	// 2. who may do what
+	serving, stopServing := context.WithCancelCause(ctx)
+	defer stopServing(nil)
+	defer context.AfterFunc(gctx, func() { stopServing(context.Cause(gctx)) })()
+	err := cp.serve(serving, endpoints)
+
+	// 3. and the way back
+	stopParts()
+	if perr := g.Wait(); !errors.Is(perr, context.Canceled) {
+		err = errors.Join(err, perr)
+	}
+	return err
+}
+
+// serve makes the first keys and answers calls until ctx ends.
+func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
+	made, err := cp.bootstrap(ctx)
+	if err != nil {
+		closeAll(endpoints)
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, e := range endpoints {
+		server := cp.server(gctx, e.Credentials)
+		g.Go(func() error { return server.Serve(e.Listener) })
+		g.Go(func() error {
+			<-gctx.Done()
+			stop(server)
+			return nil
+		})
+		cp.config.Log.Info("gRPC API listening", "addr", e.Listener.Addr().String(), "tls", e.Credentials != nil)
+	}
+	if cp.config.Ready != nil {
+		cp.config.Ready(made)
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("serve the gRPC API: %w", err)
+	}
+	return nil
+}
+
+func (cp *ControlPlane) bootstrap(ctx context.Context) (made string, err error) {
+	ring := auth.Keyring{Views: cp.replica, Store: cp.config.Records, Log: cp.config.Log}
+	if made, err = ring.Bootstrap(ctx, cp.config.AdminKey); err != nil {
+		return "", err
+	}
+	if cp.config.CHPToken == "" || cp.config.CHPToken == cp.config.AdminKey {
+		return made, nil
+	}
+	return made, ring.Put(ctx, cp.config.CHPToken, auth.CHPName, "routes:read", "routes:write")
+}
+
+// stopGrace is how long running calls may take to end.
+const stopGrace = 3 * time.Second
+
+// stop lets running calls end, and cuts those that do not.
+func stop(server *grpc.Server) {
+	cut := time.AfterFunc(stopGrace, server.Stop)
+	defer cut.Stop()
+	server.GracefulStop()
+}
+
+func closeAll(endpoints []Endpoint) {
+	for _, e := range endpoints {
+		_ = e.Listener.Close()
+	}
+}

@@ -1,0 +1,81 @@
+package controlplane
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	"signalbox/controlplane/api"
+	"signalbox/controlplane/auth"
+	"signalbox/controlplane/feed"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// Limits of the gRPC API. A batch of routes is larger than gRPC's default of
+// 4 MiB; nodes and gateways ask every few seconds whether we are there.
+const (
+	maxReceive    = 16 << 20
+	pingAtMost    = time.Second // how often a client may ping
+	pingEvery     = 5 * time.Second
+	pingTimeout   = 3 * time.Second
+	streamsAtMost = 10_000
+)
+
+// server returns a gRPC server with every service of this replica. Streams end
+// when ctx does.
+func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportCredentials) *grpc.Server {
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(feed.Codec()),
+		grpc.MaxRecvMsgSize(maxReceive),
+		grpc.MaxConcurrentStreams(streamsAtMost),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.ChainUnaryInterceptor(cp.keys.Unary),
+		grpc.ChainStreamInterceptor(endWith(ctx), cp.keys.Stream),
+	}
+	if creds != nil {
+		options = append(options, grpc.Creds(creds))
+	}
+	server := grpc.NewServer(options...)
+	api.Register(server, api.Config{
+		Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Totals: totals{cp.tally}, Log: cp.config.Log,
+	})
+	signalboxv1.RegisterFeedServiceServer(server, feed.New(feed.Config{
+		Views: cp.replica, Head: cp.config.Records, Presence: cp.stand, Nodes: cp.nodes, Tally: cp.tally,
+		MayJoin: auth.MayJoin, ReportInterval: cp.config.ReportInterval, Log: cp.config.Log,
+	}))
+	healthv1.RegisterHealthServer(server, health.NewServer())
+	reflection.Register(server)
+	return server
+}
+
+// endWith returns an interceptor that ends streams when the process is about
+// to: they would not end by themselves.
+func endWith(ctx context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		sctx, cancel := context.WithCancelCause(ss.Context())
+		defer cancel(nil)
+		defer context.AfterFunc(ctx, func() {
+			cancel(status.Error(codes.Unavailable, "this control plane is shutting down"))
+		})()
+		return handler(srv, &endingStream{ServerStream: ss, ctx: sctx})
+	}
+}
+
+// An endingStream has a context of its own, as grpc.ServerStream asks of those
+// who change it.
+type endingStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // the stream's own
+}
+
+// Context ends with the call, or before the process does.
+func (s *endingStream) Context() context.Context { return s.ctx }
