@@ -14,7 +14,7 @@ import (
 )
 
 // Config is what a client needs to know. Node, Epoch, Seeds, Applier and
-// Reporter must be set.
+// Reports must be set.
 type Config struct {
 	// Node is the node's name, and Epoch its process's start in nanoseconds
 	// since 1970.
@@ -40,8 +40,8 @@ type Config struct {
 
 	// Applier is what updates are applied to, by one goroutine at a time.
 	Applier Applier
-	// Reporter is what the node carried.
-	Reporter Reporter
+	// Reports returns what the node carried, for one stream.
+	Reports func() Reports
 	// Serving is the version Applier holds at the start, if any, and Refused
 	// the records it refuses of that.
 	Serving *signalboxv1.Version
@@ -92,8 +92,8 @@ func (c *Config) check() error {
 		return errors.New("node: a name is needed")
 	case c.Epoch <= 0:
 		return errors.New("epoch: the time of the process's start is needed")
-	case c.Applier == nil || c.Reporter == nil:
-		return errors.New("applier and reporter are needed")
+	case c.Applier == nil || c.Reports == nil:
+		return errors.New("applier and reports are needed")
 	case len(c.Seeds) == 0:
 		return errors.New("control planes: at least one address is needed")
 	}

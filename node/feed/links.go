@@ -75,13 +75,15 @@ func (l *links) want(addr, host, replica string, now time.Time) {
 func (l *links) due(now time.Time) (try []*link, next time.Time) {
 	for _, addr := range slices.Sorted(maps.Keys(l.all)) {
 		k := l.all[addr]
-		if k.stream != 0 || l.held(k) {
-			continue
-		}
-		if !k.due.After(now) {
+		switch {
+		case k.stream != 0:
+		case k.due.After(now):
+			if next.IsZero() || k.due.Before(next) {
+				next = k.due
+			}
+		case !l.held(k):
+			k.parked = ""
 			try = append(try, k)
-		} else if next.IsZero() || k.due.Before(next) {
-			next = k.due
 		}
 	}
 	return try, next
@@ -98,7 +100,6 @@ func (l *links) held(k *link) bool {
 			return true
 		}
 	}
-	k.parked = ""
 	return false
 }
 

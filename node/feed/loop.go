@@ -120,6 +120,7 @@ func (l *loop) hello(a *attempt) {
 // welcome takes a control plane's answer to Hello.
 func (l *loop) welcome(a *attempt, w *signalboxv1.Welcome) {
 	effects := l.machine.welcome(a.number, w)
+	a.welcomed = true
 	if k := l.links.of(a.number); k != nil {
 		k.replica = w.GetControlPlane()
 		if l.machine.streamOf(k.replica) == a.number {
@@ -179,15 +180,11 @@ func (l *loop) logAsk(a *attempt, e effect) {
 
 // ended takes note of the end of an attempt, and decides when to try again.
 func (l *loop) ended(stream int, err error) {
+	a, k := l.attempts[stream], l.links.of(stream)
 	delete(l.attempts, stream)
-	welcomed := l.machine.peers[stream] != nil && l.machine.peers[stream].replica != ""
-	k := l.links.of(stream)
 	k.stream = 0
+	l.retry(k, a.welcomed, err)
 	l.carryOut(l.machine.ended(stream))
-	l.retry(k, err, welcomed)
-	if welcomed {
-		l.log.Warn("lost control plane", "addr", k.addr, "control_plane", k.replica, "err", err)
-	}
 	select {
 	case l.kick <- struct{}{}:
 	default:
@@ -195,34 +192,38 @@ func (l *loop) ended(stream int, err error) {
 }
 
 // retry decides when to try a link again after what ended its attempt.
-func (l *loop) retry(k *link, err error, welcomed bool) {
-	t := l.conf.timing
-	before, now := k.err, time.Now()
+func (l *loop) retry(k *link, welcomed bool, err error) {
+	t, now, before := l.conf.timing, time.Now(), k.err
 	k.err = err
 	var dup *duplicateError
 	switch code := status.Code(err); {
 	case errors.As(err, &dup):
 		k.parked, k.fails, k.due = dup.Replica, 0, now
-		return
+		l.log.Debug("one stream to a control plane is enough", "addr", k.addr, "control_plane", k.replica)
+	case code == codes.AlreadyExists && welcomed:
+		// A stream of a newer process took its place, or one of our own that
+		// reached the same replica at another address. The first is found out
+		// when trying again; the second has been welcomed by then.
+		k.parked, k.fails, k.due = k.replica, 0, now.Add(jitter(2*t.backoff))
+		l.log.Debug("another stream took this one's place", "addr", k.addr, "control_plane", k.replica)
 	case code == codes.AlreadyExists:
 		l.fatal = &ReplacedError{Node: l.conf.Node, Reason: status.Convert(err).Message()}
 	case code == codes.Unauthenticated || code == codes.PermissionDenied:
 		k.fails++
 		k.due = now.Add(jitter(t.refused))
-		if before == nil || status.Code(before) != code {
-			l.log.Error("control plane refuses this node's key: give it a key with scope node that may join under this name",
+		if status.Code(before) != code {
+			l.log.Error("control plane refuses this node's key: give it one with scope node that may join under this name",
 				"addr", k.addr, "err", err)
 		}
-		return
 	case welcomed && !ours(err):
-		k.fails = 0
-		k.due = now.Add(jitter(t.backoff) / 2)
-		return
-	}
-	k.fails++
-	k.due = now.Add(jitter(min(t.backoff<<min(k.fails-1, 16), t.backoffMax)))
-	if k.fails == 1 || k.fails%100 == 0 {
-		l.log.Warn("cannot reach control plane", "addr", k.addr, "err", err)
+		k.fails, k.due = 0, now.Add(jitter(t.backoff)/2)
+		l.log.Warn("lost control plane", "addr", k.addr, "control_plane", k.replica, "err", err)
+	default:
+		k.fails++
+		k.due = now.Add(jitter(min(t.backoff<<min(k.fails-1, 16), t.backoffMax)))
+		if welcomed || k.fails == 1 || k.fails%100 == 0 {
+			l.log.Warn("cannot reach control plane", "addr", k.addr, "err", err)
+		}
 	}
 }
 

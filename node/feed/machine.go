@@ -93,15 +93,19 @@ func (m *machine) welcome(stream int, w *signalboxv1.Welcome) []effect {
 		return nil
 	case p.replica != "" || w.GetControlPlane() == "":
 		return m.end(p, errProtocol)
-	case m.streamOf(w.GetControlPlane()) != 0:
-		return m.end(p, &duplicateError{Replica: w.GetControlPlane()})
 	}
+	older := m.peers[m.streamOf(w.GetControlPlane())]
 	p.replica, p.canFeed = w.GetControlPlane(), w.GetCanFeed()
+	var out []effect
+	if older != nil {
+		// To the control plane the newer stream has taken the older one's place.
+		out = m.end(older, &duplicateError{Replica: p.replica})
+	}
 	if m.first == nil && !empty(w.GetCurrent()) {
 		m.first = w.GetCurrent()
 		m.checkReady()
 	}
-	return m.choose()
+	return append(out, m.choose()...)
 }
 
 // named takes note of all control planes there are.

@@ -70,13 +70,14 @@ func TestMachineAsksOneThatCannotFeedOnlyWhileThereIsNoOther(t *testing.T) {
 	expect(t, "one that can", m.welcome(2, hello("cp2", true)), "1 end, 2 feed nothing")
 }
 
-func TestMachineClosesTheLaterOfTwoStreamsToOneReplica(t *testing.T) {
+func TestMachineKeepsTheNewerOfTwoStreamsToOneReplica(t *testing.T) {
 	m := serving(t, nil)
 	m.open(1)
 	m.open(2)
 	m.welcome(1, hello("cp1", true))
+	m.settle()
 	out := m.welcome(2, hello("cp1", true))
-	expect(t, "the same replica again", out, "2 end")
+	expect(t, "the same replica again", out, "1 end, 2 feed nothing")
 	var dup *duplicateError
 	if !errors.As(out[0].End, &dup) || dup.Replica != "cp1" {
 		t.Errorf("the reason is %v, want one that names cp1", out[0].End)

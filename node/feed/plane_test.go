@@ -13,7 +13,9 @@ import (
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -40,6 +42,9 @@ type plane struct {
 	// the test does, and is at e.5.
 	welcome *signalboxv1.Welcome
 	members *signalboxv1.Members
+
+	mu     sync.Mutex
+	latest *session // ended when the next one takes its place
 }
 
 // A session is one stream as the control plane has it.
@@ -51,6 +56,7 @@ type session struct {
 	quit   chan error // what Connect returns
 	done   chan struct{}
 	once   sync.Once
+	saying sync.Mutex
 }
 
 // newPlane prepares a control plane; serve starts it.
@@ -97,11 +103,17 @@ func (p *plane) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectReque
 		quit: make(chan error, 1), done: make(chan struct{}),
 	}
 	defer close(s.done)
+	p.mu.Lock()
+	if p.latest != nil {
+		p.latest.end(status.Error(codes.AlreadyExists, "another stream has taken this one's place"))
+	}
+	p.latest = s
+	p.sessions <- s
+	p.mu.Unlock()
 	if !p.mute {
 		s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Welcome{Welcome: p.welcome}})
 		s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Members{Members: p.members}})
 	}
-	p.sessions <- s
 	if !p.mute {
 		go s.read()
 	}
@@ -131,6 +143,8 @@ func (s *session) read() {
 func (s *session) end(err error) { s.once.Do(func() { s.quit <- err }) }
 
 func (s *session) say(m *signalboxv1.ConnectResponse) {
+	s.saying.Lock()
+	defer s.saying.Unlock()
 	if err := s.stream.Send(m); err != nil {
 		s.t.Logf("the node is gone: %v", err)
 	}
@@ -203,23 +217,44 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	}
 }
 
-// A carried is a reporter the test writes to.
+// A carried is what the test says the node carried.
 type carried struct {
 	mu     sync.Mutex
 	mark   uint64
 	routes map[string]*signalboxv1.RouteReport
 	marks  map[string]uint64
+	open   int // readers
 }
 
-func (c *carried) Since(mark uint64) (changed []*signalboxv1.RouteReport, now uint64) {
+// A carriedReader is one stream's reports.
+type carriedReader struct {
+	*carried
+	mark uint64
+}
+
+func (c *carried) reports() Reports {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, m := range c.marks {
-		if m > mark {
-			changed = append(changed, c.routes[name])
+	c.open++
+	return &carriedReader{carried: c}
+}
+
+func (r *carriedReader) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open--
+}
+
+func (r *carriedReader) Changed() (changed []*signalboxv1.RouteReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, m := range r.marks {
+		if m > r.mark {
+			changed = append(changed, r.routes[name])
 		}
 	}
-	return changed, c.mark
+	r.mark = r.carried.mark
+	return changed
 }
 
 // carry makes a route have carried so many requests.
@@ -272,7 +307,7 @@ func newRig(t *testing.T, seeds ...string) *rig {
 	r.conf = Config{
 		Node: "n", Epoch: 7, Version: "1.2", Seeds: seeds, Key: func() string { return "sekrit" },
 		Labels: map[string]string{"zone": "a"}, Listeners: map[string]string{"public": ":8000"},
-		Applier: r.table, Reporter: r.carried, timing: hasten(), Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
+		Applier: r.table, Reports: r.carried.reports, timing: hasten(), Log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}
 	return r
 }

@@ -14,12 +14,14 @@ import (
 // below what a gRPC server takes when nobody told it otherwise.
 const maxMessage = 1 << 20
 
-// A Reporter is what the node carried.
-type Reporter interface {
-	// Since returns what every route that changed after a mark carried since
-	// the process started, and the mark of now. Mark zero is before
-	// everything. It is called by many goroutines.
-	Since(mark uint64) ([]*signalboxv1.RouteReport, uint64)
+// Reports tell one control plane what the node carried. They belong to one
+// goroutine.
+type Reports interface {
+	// Changed returns what every route that changed since the last call
+	// carried since the process started. The first call returns all.
+	Changed() []*signalboxv1.RouteReport
+	// Close ends the reports.
+	Close()
 }
 
 // A sender sends on one stream, from a goroutine of its own. It reports what
@@ -29,8 +31,8 @@ type sender struct {
 		Send(*signalboxv1.ConnectRequest) error
 		CloseSend() error
 	}
-	out      *outbox
-	reporter Reporter
+	out     *outbox
+	reports Reports
 	// ready is asked whenever something is sent that says so.
 	ready func() bool
 	// heartbeat is how long an idle node is silent at most.
@@ -39,13 +41,13 @@ type sender struct {
 	// since 1970; 0 while none is.
 	since atomic.Int64
 
-	mark     uint64    // what was reported
 	said     bool      // the ready last sent
 	reported time.Time // when the last report was sent
 }
 
 // run sends until the stream fails, ctx ends or goodbye was said.
 func (s *sender) run(ctx context.Context) {
+	defer s.reports.Close()
 	var ticker *time.Ticker
 	var tick <-chan time.Time // nil until the control plane says how often
 	for {
@@ -139,7 +141,7 @@ func (s *sender) ack(a *signalboxv1.Ack) error {
 // it is much. When nothing changed it sends nothing, unless it must or the
 // heartbeat is due.
 func (s *sender) report(must bool) error {
-	rest, mark := s.reporter.Since(s.mark)
+	rest := s.reports.Changed()
 	if !must && len(rest) == 0 && s.ready() == s.said && time.Since(s.reported) < s.heartbeat {
 		return nil
 	}
@@ -157,7 +159,7 @@ func (s *sender) report(must bool) error {
 			break
 		}
 	}
-	s.mark, s.reported = mark, time.Now()
+	s.reported = time.Now()
 	return nil
 }
 

@@ -33,6 +33,8 @@ type attempt struct {
 	addr, host string
 	out        *outbox
 	cancel     context.CancelCauseFunc
+	// welcomed says that the control plane answered. The loop's.
+	welcomed bool
 }
 
 // run dials, and passes on what comes until the stream ends. It returns why.
@@ -49,7 +51,7 @@ func (a *attempt) run(ctx context.Context, c *Config, ready func() bool, post fu
 		return why(ctx, err)
 	}
 	post(event{stream: a.number})
-	s := &sender{stream: stream, out: a.out, reporter: c.Reporter, ready: ready, heartbeat: c.timing.heartbeat}
+	s := &sender{stream: stream, out: a.out, reports: c.Reports(), ready: ready, heartbeat: c.timing.heartbeat}
 	var running sync.WaitGroup
 	running.Go(func() { s.run(ctx) })
 	running.Go(func() { a.watch(ctx, c.timing, healthv1.NewHealthClient(conn), s) })
