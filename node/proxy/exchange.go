@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"signalbox/node/listen"
+	"signalbox/node/route"
+)
+
+// An exchange is one request and what becomes of it. It belongs to the
+// handler's goroutine, but for the fields that say otherwise.
+type exchange struct {
+	front *front
+	rules *listener // the listener's record when the request came
+	w     http.ResponseWriter
+	r     *http.Request
+	begun time.Time
+
+	// What accept finds out.
+	path   route.Path
+	query  string // with its question mark; empty when there is none
+	star   bool   // the target is "*", of a server and not of a resource
+	route  *route.Route
+	served *served
+	policy route.Policy
+	from   origin
+
+	// ctx ends with the client's connection or the exchange.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// asked is the protocol the client wants to switch to, as it was spelled;
+	// empty for none.
+	asked string
+	body  *clientBody // nil without a request body
+	// forwarded backs the values of the forwarding headers.
+	forwarded [4]string
+
+	// What is known of the answer.
+	addr     string // of the upstream that was tried last
+	attempts int
+	status   int
+	started  bool // the response's header is written, if perhaps not sent
+	dirty    bool // something is written and not sent
+	failed   *failure
+
+	received, sent atomic.Int64
+	moved          atomic.Int64 // when something did, in nanoseconds since 1970
+	idle           *time.Timer  // ends an exchange on which nothing moves
+
+	// early guards informational responses, which come from other goroutines:
+	// none is written once the final one may be.
+	early   sync.Mutex
+	final   bool
+	earlies int
+
+	// The life's lock guards these.
+	prev, next *exchange
+	doomed     *time.Timer
+
+	stream atomic.Pointer[stream] // once the protocol was switched
+}
+
+// ServeHTTP carries one exchange.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{front: f, rules: f.rules.Load(), w: w, r: r, begun: time.Now()}
+	defer x.end()
+	if bad := x.accept(); bad != nil {
+		x.fail(bad)
+		return
+	}
+	x.rewriteRequest()
+	res, bad := x.send()
+	x.early.Lock()
+	x.final = true
+	x.early.Unlock()
+	switch {
+	case bad != nil:
+		x.fail(bad)
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		x.switchProtocols(res)
+	default:
+		x.answer(res)
+	}
+}
+
+// accept finds the route for the request, or why there is none.
+func (x *exchange) accept() *failure {
+	if bad := listen.Violation(x.r.Context()); bad != nil {
+		return &failure{status: bad.Status, reason: Reason(bad.Reason), side: SideClient, text: bad.Text}
+	}
+	if bad := x.parseTarget(); bad != nil {
+		return bad
+	}
+	r, ok := x.front.handler.table.Load().Match(route.Host(x.r.Host), x.path.Clean)
+	if !ok {
+		return &failure{status: http.StatusNotFound, reason: ReasonNoRoute, side: SideClient, text: "nothing is served here"}
+	}
+	x.route, x.served = r, r.Runtime.(*served)
+	x.policy = r.Under(x.rules.defaults)
+	x.ctx, x.cancel = context.WithCancelCause(x.r.Context())
+	x.served.life.begin(x)
+	if x.policy.Idle > 0 {
+		x.moved.Store(x.begun.UnixNano())
+		x.idle = time.AfterFunc(time.Hour, x.checkIdle)
+		x.idle.Reset(x.policy.Idle) // not before checkIdle can see the timer
+	}
+	return nil
+}
+
+// end is called when the exchange is over, however it ended.
+func (x *exchange) end() {
+	if x.served != nil {
+		if x.idle != nil {
+			x.idle.Stop()
+		}
+		x.served.life.end(x)
+		x.cancel(nil)
+	}
+	if x.body != nil {
+		x.body.linger()
+	}
+	x.log()
+}
+
+// stop ends an exchange from another goroutine.
+func (x *exchange) stop(cause error) {
+	if s := x.stream.Load(); s != nil {
+		s.stop(cause)
+		return
+	}
+	x.cancel(cause)
+}
+
+// checkIdle ends the exchange if nothing has moved for too long.
+func (x *exchange) checkIdle() {
+	rest := x.policy.Idle - time.Duration(time.Now().UnixNano()-x.moved.Load())
+	if rest <= 0 {
+		x.stop(errIdle)
+		return
+	}
+	x.idle.Reset(rest)
+}
+
+// touch says that something moves. It counts as activity if it counts.
+func (x *exchange) touch(counts bool) {
+	now := time.Now()
+	if x.idle != nil {
+		x.moved.Store(now.UnixNano())
+	}
+	if counts {
+		x.served.life.counts.Touch(now)
+	}
+}
+
+// gotten counts bytes from the client.
+func (x *exchange) gotten(n int) {
+	x.received.Add(int64(n))
+	x.served.life.counts.Received(n)
+}
+
+// gave counts bytes to the client.
+func (x *exchange) gave(n int) {
+	x.sent.Add(int64(n))
+	x.served.life.counts.Sent(n)
+}
+
+// answered notes the final status.
+func (x *exchange) answered(status int) {
+	x.status = status
+	if x.served != nil {
+		x.served.life.counts.Status(status)
+	}
+}

@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/proto/rules"
+
+	"signalbox/node/route"
+)
+
+// defaultIdle is how long a client connection waits for its next request.
+const defaultIdle = 75 * time.Second
+
+// A listener is a listener's record, compiled. It never changes.
+type listener struct {
+	trusted []netip.Prefix
+	// defaults are what a route's policy falls back to.
+	defaults *route.Policy
+	// allowed are the header names that pass in spite of a "_" or "." in them.
+	allowed map[string]bool
+	details bool
+	idle    time.Duration
+}
+
+func defaultListener() *listener {
+	return &listener{defaults: route.Defaults(nil), idle: defaultIdle}
+}
+
+// compile checks a record and takes it apart.
+func compile(rec *signalboxv1.Listener) (*listener, error) {
+	if err := rules.Listener(rec); err != nil {
+		return nil, err
+	}
+	l := &listener{
+		defaults: route.Defaults(rec.GetRouteDefaults()),
+		allowed:  map[string]bool{},
+		details:  rec.GetErrorDetails(),
+		idle:     defaultIdle,
+	}
+	if d := rec.GetIdleTimeout(); d != nil {
+		l.idle = d.AsDuration()
+	}
+	for _, s := range rec.GetTrustedProxies() {
+		p, err := rules.Prefix(s)
+		if err != nil {
+			return nil, err
+		}
+		l.trusted = append(l.trusted, p)
+	}
+	for _, name := range rec.GetAllowedHeaderNames() {
+		l.allowed[http.CanonicalHeaderKey(name)] = true
+	}
+	return l, nil
+}
+
+// trusts tells whether an address is a trusted proxy's.
+func (l *listener) trusts(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, p := range l.trusted {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

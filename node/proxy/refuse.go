@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// retryAfter is the advice of a 503, in seconds.
+const retryAfter = "1"
+
+// refuse answers with a failure.
+func (x *exchange) refuse(f *failure) {
+	h := x.w.Header()
+	clear(h) // of an upstream's header that is not to be sent after all
+	h["Cache-Control"] = []string{"no-store"}
+	if x.rules.details {
+		h["Signalbox-Error"] = []string{string(f.reason)}
+	}
+	if x.mustClose() {
+		h["Connection"] = []string{"close"}
+	}
+	if strings.HasPrefix(x.r.Header.Get("Content-Type"), "application/grpc") {
+		x.refuseGRPC(h, f)
+		return
+	}
+	switch f.status {
+	case http.StatusServiceUnavailable:
+		h["Retry-After"] = []string{retryAfter}
+	case http.StatusMethodNotAllowed:
+		h["Allow"] = []string{methods}
+	}
+	body := x.pageOf(h, f)
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	x.started = true
+	x.answered(f.status)
+	x.w.WriteHeader(f.status)
+	n, _ := x.w.Write(body) // a client that is gone cannot be told
+	if x.r.Method == http.MethodHead {
+		n = 0
+	}
+	x.sent.Add(int64(n))
+	if x.served != nil {
+		x.served.life.counts.Sent(n)
+	}
+}
+
+// pageOf returns the body of a refusal in the form the client prefers, and
+// sets its type.
+func (x *exchange) pageOf(h http.Header, f *failure) []byte {
+	text := f.text
+	if text == "" {
+		text = sentence(f.status)
+	}
+	if !strings.Contains(strings.Join(x.r.Header["Accept"], ","), "application/json") {
+		h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+		return fmt.Appendf(nil, "%d %s: %s (%s)\n", f.status, http.StatusText(f.status), text, f.reason)
+	}
+	h["Content-Type"] = []string{"application/json"}
+	page, _ := json.Marshal(struct { // of a struct of numbers and strings it cannot fail
+		Status  int    `json:"status"`
+		Reason  Reason `json:"reason"`
+		Message string `json:"message"`
+	}{f.status, f.reason, text})
+	return append(page, '\n')
+}
+
+// sentence says what a status means when there is no more to say.
+func sentence(status int) string {
+	switch status {
+	case http.StatusBadGateway:
+		return "the server behind this address did not answer as it should"
+	case http.StatusServiceUnavailable:
+		return "no server is available for this address just now"
+	case http.StatusGatewayTimeout:
+		return "the server behind this address took too long"
+	}
+	return "the request was refused"
+}
+
+// The statuses of gRPC that failures become, by what they mean for the caller.
+const (
+	grpcDeadlineExceeded = 4
+	grpcUnimplemented    = 12
+	grpcInternal         = 13
+	grpcUnavailable      = 14
+)
+
+// refuseGRPC answers a gRPC call in its own terms: a response of nothing but
+// trailers, which are in its header.
+func (x *exchange) refuseGRPC(h http.Header, f *failure) {
+	code := grpcUnavailable
+	switch f.status {
+	case http.StatusGatewayTimeout:
+		code = grpcDeadlineExceeded
+	case http.StatusNotFound:
+		code = grpcUnimplemented
+	case http.StatusBadRequest:
+		code = grpcInternal
+	}
+	text := f.text
+	if text == "" {
+		text = sentence(f.status)
+	}
+	h["Content-Type"] = []string{"application/grpc"}
+	h["Grpc-Status"] = []string{strconv.Itoa(code)}
+	h["Grpc-Message"] = []string{url.PathEscape(text + " (" + string(f.reason) + ")")}
+	x.started = true
+	x.answered(http.StatusOK)
+	x.w.WriteHeader(http.StatusOK)
+}

@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// copySize is how much of a body is carried at a time.
+const copySize = 32 << 10
+
+// copyBuffers are shared by all exchanges.
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// errBadStatus is a status that no final response has.
+var errBadStatus = errors.New("the upstream's status is none that a final response can have")
+
+// A waiter is a response body that can tell when reading it is about to wait
+// for the upstream.
+type waiter interface{ BeforeWait(func()) }
+
+// answer sends the upstream's response to the client.
+func (x *exchange) answer(res *http.Response) {
+	defer func() { _ = res.Body.Close() }() // its exchange is over, whatever it says
+	if res.StatusCode < 200 || res.StatusCode > 999 {
+		x.fail(&failure{status: http.StatusBadGateway, reason: "bad_response", side: SideUpstream, err: errBadStatus})
+		return
+	}
+	announced := x.copyHeader(res)
+	x.status = res.StatusCode
+	if bad := x.copyBody(res); bad != nil {
+		x.fail(bad)
+		return
+	}
+	x.start()
+	x.copyTrailer(res, announced)
+}
+
+// copyHeader puts the upstream's header where net/http will take it from, and
+// returns how many trailers it announces.
+func (x *exchange) copyHeader(res *http.Response) (announced int) {
+	cleanResponse(res.Header)
+	h := x.w.Header()
+	for name, values := range res.Header {
+		h[name] = values
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // else net/http would guess
+	}
+	if announced = len(res.Trailer); announced > 0 {
+		names := make([]string, 0, announced)
+		for name := range res.Trailer {
+			names = append(names, name)
+		}
+		h["Trailer"] = []string{strings.Join(names, ", ")}
+		if x.r.ProtoMajor == 1 {
+			delete(h, "Content-Length") // HTTP/1 has trailers after chunks only
+		}
+	}
+	if x.mustClose() {
+		h["Connection"] = []string{"close"}
+	}
+	return announced
+}
+
+// mustClose tells whether the client's connection can carry no more requests:
+// the node is draining, or nobody will read the rest of the request's body.
+func (x *exchange) mustClose() bool {
+	return x.r.ProtoMajor == 1 && (x.front.handler.draining.Load() || x.body != nil && !x.body.atEnd.Load())
+}
+
+// start writes the response's header, once.
+func (x *exchange) start() {
+	if x.started {
+		return
+	}
+	x.started, x.dirty = true, true
+	x.answered(x.status)
+	x.touch(x.isActivity())
+	x.w.WriteHeader(x.status)
+}
+
+// isActivity tells whether the exchange shows that somebody uses the route:
+// strangers who are turned away do not.
+func (x *exchange) isActivity() bool {
+	s := x.status
+	return s == http.StatusSwitchingProtocols || s >= 200 && s < 300 || s == http.StatusNotModified ||
+		s < 400 && x.received.Load() > 0
+}
+
+// flush sends what has been written so far, the header at least.
+func (x *exchange) flush() {
+	x.start()
+	if !x.dirty {
+		return
+	}
+	x.dirty = false
+	if f, ok := x.w.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// copyBody carries the response's body as it comes: nothing that has arrived
+// waits for what has not. The header waits for the first bytes if those do not
+// take long, so that an upstream that breaks down before them is still a clean
+// failure, and a short answer is one write.
+func (x *exchange) copyBody(res *http.Response) *failure {
+	if res.Body == http.NoBody {
+		return nil
+	}
+	told := false
+	if b, ok := res.Body.(waiter); ok {
+		b.BeforeWait(x.flush)
+		told = true
+	} else if res.ContentLength < 0 && x.r.Method != http.MethodHead {
+		x.flush()
+	}
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	for total := int64(0); ; {
+		n, err := res.Body.Read(buf[:])
+		if n > 0 && (err == nil || err == io.EOF || x.started) {
+			if werr := x.write(buf[:n]); werr != nil {
+				return &failure{status: statusClientGone, reason: ReasonClientGone, side: SideClient, err: werr}
+			}
+			if total += int64(n); !told && total != res.ContentLength {
+				x.flush()
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return x.explain(err)
+		}
+	}
+}
+
+// write gives the client some of the body.
+func (x *exchange) write(p []byte) error {
+	x.start()
+	n, err := x.w.Write(p)
+	x.dirty = true
+	x.gave(n)
+	x.touch(x.isActivity())
+	return err
+}
+
+// copyTrailer sends the upstream's trailers, which are complete once its body
+// has been read. Those that were not announced get net/http's prefix.
+func (x *exchange) copyTrailer(res *http.Response, announced int) {
+	if len(res.Trailer) == 0 {
+		return
+	}
+	cleanResponse(res.Trailer)
+	h := x.w.Header()
+	if announced == 0 && x.r.ProtoMajor == 1 {
+		x.flush() // before net/http gives a short answer a length, and so no trailers
+	}
+	for name, values := range res.Trailer {
+		if announced != len(res.Trailer) {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+}
+
+// fail ends the exchange with an answer of the node's own where the client can
+// still be told, and abruptly where not.
+func (x *exchange) fail(f *failure) {
+	x.failed = f
+	x.front.handler.failures.count(f.reason)
+	ours := f.side == SideUpstream || f.side == SideNetwork || f.side == SideNode
+	if x.served != nil && ours {
+		x.served.life.counts.Fail()
+	}
+	if !x.started && f.status != statusClientGone {
+		x.refuse(f)
+		return
+	}
+	if x.status == 0 {
+		x.status = f.status
+	}
+	panic(http.ErrAbortHandler) // which closes HTTP/1's connection, and resets HTTP/2's stream
+}
