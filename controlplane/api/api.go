@@ -18,6 +18,7 @@ import (
 
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/replica"
+	"signalbox/controlplane/tally"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 )
@@ -29,9 +30,9 @@ type Committer interface {
 
 // Totals knows what routes carried.
 type Totals interface {
-	// Totals returns what nodes report of a route in the incarnation created
-	// at a revision. The message belongs to the caller.
-	Totals(route string, created store.Revision) *signalboxv1.RouteObserved
+	// Totals returns what nodes report of a route since it was created, at a
+	// revision.
+	Totals(route string, created int64) tally.Totals
 }
 
 // Config is what the services are made of.
@@ -68,4 +69,8 @@ func Register(r grpc.ServiceRegistrar, c Config) {
 	}
 	shared := &core{c}
 	signalboxv1.RegisterRouteServiceServer(r, &routes{core: shared})
+	signalboxv1.RegisterListenerServiceServer(r, &listeners{core: shared})
+	signalboxv1.RegisterNodeServiceServer(r, &nodes{core: shared})
+	signalboxv1.RegisterApiKeyServiceServer(r, &apiKeys{core: shared})
+	signalboxv1.RegisterEventServiceServer(r, &events{core: shared})
 }

@@ -35,7 +35,6 @@ const adminSecret = "sbx_a-secret-for-tests-alone"
 // A plane is one control plane with its own way to a store, and clients of it.
 type plane struct {
 	t       testing.TB
-	store   *mem.Keeper
 	replica *replica.Replica
 	nodes   *observe.Nodes
 	conn    *grpc.ClientConn
@@ -47,13 +46,22 @@ type plane struct {
 	events    signalboxv1.EventServiceClient
 }
 
+// quiet is a log that nobody reads.
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
 // start runs a control plane over a store until the test ends. change may
 // alter its configuration.
 func start(t testing.TB, st *mem.Keeper, change ...func(*api.Config)) *plane {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	return startOver(t, st, change...)
+}
+
+// startOver is start for whatever keeps records.
+func startOver(t testing.TB, st store.Records, change ...func(*api.Config)) *plane {
+	t.Helper()
+	log := quiet()
 	ctx, stop := context.WithCancel(context.Background())
-	p := &plane{t: t, store: st, replica: replica.New(st, log), nodes: observe.NewNodes()}
+	p := &plane{t: t, replica: replica.New(st, log), nodes: observe.NewNodes()}
 	keys := auth.New(p.replica)
 	server := grpc.NewServer(grpc.UnaryInterceptor(keys.Unary), grpc.StreamInterceptor(keys.Stream))
 	config := api.Config{Store: st, Replica: p.replica, Nodes: p.nodes, Log: log, StoreTimeout: 2 * time.Second}

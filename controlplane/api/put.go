@@ -17,6 +17,8 @@ import (
 
 // A put is one record that is to be written.
 type put struct {
+	// field is what it is called in the request.
+	field   string
 	key     store.Key
 	message proto.Message
 	// meta is the message's own: planning and finish fill it in.
@@ -77,14 +79,13 @@ func (c *core) putOne(ctx context.Context, p *put, validateOnly bool, wait waiti
 	}
 	if validateOnly {
 		defer proto.Reset(p.meta) // it was not written
-		return &signalboxv1.WriteResult{}, c.check(ctx, plan)
+		return &signalboxv1.WriteResult{}, tooLarge(c.check(ctx, plan), p.field, "")
 	}
 	v, err := c.write(ctx, plan)
 	if err != nil {
-		return nil, err
+		return nil, tooLarge(err, p.field, "")
 	}
 	p.finish(v.Revision)
-	c.Log.Info("record written", story(ctx, v, p.key)...)
 	return c.result(ctx, v, wait, written{p.key, v.Revision}), nil
 }
 
@@ -120,13 +121,7 @@ func (c *core) deleteOne(ctx context.Context, d deletion) (*signalboxv1.WriteRes
 	if err != nil {
 		return nil, err
 	}
-	c.Log.Info("record removed", story(ctx, v, d.key)...)
 	return c.result(ctx, v, wait), nil
-}
-
-// story is what the log says of a write: its place in history, and who made it.
-func story(ctx context.Context, v store.Version, key store.Key) []any {
-	return []any{"rev", v.Revision, "record", key.String(), "key", auth.Caller(ctx).GetName()}
 }
 
 // planDelete adds the removal of a record to a transaction.

@@ -20,21 +20,21 @@ func (c *core) current(ctx context.Context) (*replica.View, error) {
 }
 
 // find returns a record that must be there.
-func (c *core) find(ctx context.Context, key store.Key) (*store.Record, *replica.View, error) {
+func (c *core) find(ctx context.Context, key store.Key) (*store.Record, error) {
 	var bad problems
 	bad.name("name", key.Name)
 	if err := bad.err(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	view, err := c.current(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r := view.Get(key)
 	if r == nil {
-		return nil, nil, notFound(key)
+		return nil, notFound(key)
 	}
-	return r, view, nil
+	return r, nil
 }
 
 // version is a version as it is answered; none for that of nothing.

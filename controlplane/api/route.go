@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"signalbox/controlplane/replica"
+	"signalbox/controlplane/tally"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
 	"signalbox/store"
@@ -36,7 +38,7 @@ func (p *problems) route(field string, r *signalboxv1.Route, expected *int64) *p
 	}
 	r = proto.CloneOf(r)
 	r.Match, r.Meta = rules.NormalMatch(r.GetMatch()), &signalboxv1.Meta{}
-	return &put{key: routeKey(r.GetName()), message: r, meta: r.Meta, expected: expected}
+	return &put{field: field, key: routeKey(r.GetName()), message: r, meta: r.Meta, expected: expected}
 }
 
 // PutRoute implements RouteService.
@@ -58,10 +60,10 @@ func (s *routes) PutRoute(ctx context.Context, req *signalboxv1.PutRouteRequest)
 }
 
 // vacant reports which route has the match that p is to have: an error unless
-// there is none, or it is in leaving.
-func vacant(view *replica.View, p *put, leaving map[string]bool) error {
+// there is none, or it is leaving.
+func vacant(view *replica.View, p *put, leaving func(name string) bool) error {
 	holder := view.RouteMatching(p.message.(*signalboxv1.Route).GetMatch())
-	if holder == nil || holder.Key == p.key || leaving[holder.Name] {
+	if holder == nil || holder.Key == p.key || leaving != nil && leaving(holder.Name) {
 		return nil
 	}
 	return matchTaken(p.key.Name, holder.Name)
@@ -69,7 +71,7 @@ func vacant(view *replica.View, p *put, leaving map[string]bool) error {
 
 // GetRoute implements RouteService.
 func (s *routes) GetRoute(ctx context.Context, req *signalboxv1.GetRouteRequest) (*signalboxv1.GetRouteResponse, error) {
-	r, _, err := s.find(ctx, routeKey(req.GetName()))
+	r, err := s.find(ctx, routeKey(req.GetName()))
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -78,22 +80,28 @@ func (s *routes) GetRoute(ctx context.Context, req *signalboxv1.GetRouteRequest)
 
 // carried is what nodes report of a route. Being written is activity too.
 func (s *routes) carried(r *store.Record) *signalboxv1.RouteObserved {
-	var o *signalboxv1.RouteObserved
-	if s.Totals != nil {
-		o = s.Totals.Totals(r.Name, r.Created)
-	}
-	if o == nil {
-		o = &signalboxv1.RouteObserved{}
-	}
-	if o.Counters == nil {
-		o.Counters = &signalboxv1.RouteCounters{Statuses: make([]uint64, 5)}
-	}
-	written := metaOf(r.Message).GetUpdateTime()
-	if o.GetLastActivity() == nil || o.GetLastActivity().AsTime().Before(written.AsTime()) {
-		o.LastActivity = written
+	o := s.totals(r).Observed()
+	if o.LastActivity == nil || o.LastActivity.AsTime().Before(writtenAt(r)) {
+		o.LastActivity = metaOf(r.Message).GetUpdateTime()
 	}
 	return o
 }
+
+// inactiveSince reports whether the last activity of a route is before a
+// moment.
+func (s *routes) inactiveSince(r *store.Record, moment time.Time) bool {
+	return writtenAt(r).Before(moment) && s.totals(r).LastActivity().Before(moment)
+}
+
+func (s *routes) totals(r *store.Record) tally.Totals {
+	if s.Totals == nil {
+		return tally.Totals{}
+	}
+	return s.Totals.Totals(r.Name, int64(r.Created))
+}
+
+// writtenAt is when a record was last written.
+func writtenAt(r *store.Record) time.Time { return metaOf(r.Message).GetUpdateTime().AsTime() }
 
 // DeleteRoute implements RouteService.
 func (s *routes) DeleteRoute(ctx context.Context, req *signalboxv1.DeleteRouteRequest) (*signalboxv1.DeleteRouteResponse, error) {

@@ -16,7 +16,8 @@ import (
 func (s *routes) ListRoutes(ctx context.Context, req *signalboxv1.ListRoutesRequest) (*signalboxv1.ListRoutesResponse, error) {
 	var bad problems
 	pg, labelled := bad.page(req), bad.labels(req.GetLabels())
-	if since := req.GetInactiveSince(); since != nil && since.CheckValid() != nil {
+	idle := req.GetInactiveSince()
+	if idle != nil && idle.CheckValid() != nil {
 		bad.add("inactive_since", "is not a valid time")
 	}
 	if req.GetMatch() != nil {
@@ -32,13 +33,10 @@ func (s *routes) ListRoutes(ctx context.Context, req *signalboxv1.ListRoutesRequ
 	res := &signalboxv1.ListRoutesResponse{Version: version(view.Version)}
 	candidates(view, req, pg.from, func(r *store.Record) bool {
 		route := r.Message.(*signalboxv1.Route)
-		if !labelled(route.GetLabels()) {
+		if !labelled(route.GetLabels()) || idle != nil && !s.inactiveSince(r, idle.AsTime()) {
 			return true
 		}
 		entry := &signalboxv1.RouteEntry{Route: route, Observed: s.carried(r)}
-		if since := req.GetInactiveSince(); since != nil && !entry.Observed.LastActivity.AsTime().Before(since.AsTime()) {
-			return true
-		}
 		if !pg.takes(r.Name, proto.Size(entry)) {
 			return false
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -46,13 +47,13 @@ func statusOf(err error) error {
 	case errors.As(err, &invalid):
 		return badRequest(invalid.Violations)
 	case errors.As(err, &limit):
-		return status.Errorf(codes.InvalidArgument, "this is too much for the store: %v", limit)
+		return status.Errorf(codes.InvalidArgument, "this is more than the store takes: %v", limit)
 	case errors.As(err, &conflict):
 		return crowded(conflict)
 	case errors.Is(err, store.ErrFull):
 		return status.Error(codes.ResourceExhausted, "the store is full; nothing was written, and nothing can be until an operator makes room")
 	case errors.Is(err, errUnknown):
-		return status.Errorf(codes.Unavailable, "%v; %v", store.ErrUnavailable, errUnknown)
+		return status.Errorf(codes.Unavailable, "%v: %v", store.ErrUnavailable, errUnknown)
 	case errors.Is(err, store.ErrUnavailable):
 		return status.Errorf(codes.Unavailable, "%v; nothing was written, and what this control plane knows may be old", store.ErrUnavailable)
 	case errors.Is(err, replica.ErrBehind):
@@ -113,6 +114,55 @@ func noun(kind store.Kind) string {
 	return string(kind)
 }
 
+// tooLarge blames a field, and says what can be done, when a transaction is
+// more than a store takes. Other errors it returns as they are.
+func tooLarge(err error, field, cure string, args ...any) error {
+	var limit *store.LimitError
+	if !errors.As(err, &limit) {
+		return err
+	}
+	return &rules.Invalid{Violations: []rules.Violation{{Field: field, Reason: "makes " + limit.Error() + fmt.Sprintf(cure, args...)}}}
+}
+
+// partly says of the error that ended a batch what was written before it.
+func partly(done []piece, err error) error {
+	if len(done) == 0 {
+		return err
+	}
+	last := done[len(done)-1].version.Revision
+	st := status.Convert(statusOf(err))
+	info := &errdetails.ErrorInfo{Reason: "PARTLY_WRITTEN", Domain: "signalbox", Metadata: map[string]string{
+		"written":  strconv.Itoa(int(count(done))),
+		"revision": strconv.FormatInt(int64(last), 10),
+	}}
+	told := status.Newf(st.Code(), "%d routes were written, up to revision %d; then: %s", count(done), last, st.Message())
+	if with, err := told.WithDetails(append([]protoadapt.MessageV1{info}, details(st)...)...); err == nil {
+		told = with
+	}
+	return told.Err()
+}
+
+// details returns the details of a status in the form in which another takes
+// them.
+func details(st *status.Status) (all []protoadapt.MessageV1) {
+	for _, d := range st.Details() {
+		if m, ok := d.(protoadapt.MessageV1); ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// prefixed puts a field's path before the message of a status.
+func prefixed(path string, err error) error {
+	st := status.Convert(err)
+	told := status.New(st.Code(), path+st.Message())
+	if with, err := told.WithDetails(details(st)...); err == nil {
+		told = with
+	}
+	return told.Err()
+}
+
 // notFound says that there is no such record.
 func notFound(key store.Key) error {
 	return status.Errorf(codes.NotFound, "%s %q does not exist", noun(key.Kind), key.Name)
@@ -120,7 +170,8 @@ func notFound(key store.Key) error {
 
 // matchTaken says that another route has a route's match, and which.
 func matchTaken(route, holder string) error {
-	return status.Errorf(codes.AlreadyExists, "route %q has the match asked for route %q", holder, route)
+	return detailed(codes.AlreadyExists, fmt.Sprintf("route %q has the match asked for route %q", holder, route),
+		&errdetails.ResourceInfo{ResourceType: "route", ResourceName: holder})
 }
 
 // crowded says that others kept writing the same records.

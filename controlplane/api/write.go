@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"signalbox/controlplane/auth"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
@@ -26,14 +27,20 @@ const maxTries = 32
 func (c *core) write(ctx context.Context, p plan) (store.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.StoreTimeout)
 	defer cancel()
-	view, _ := c.Replica.Now()
-	if view != nil {
+	if view, _ := c.Replica.Now(); view != nil {
 		if txn, err := p(view); err == nil {
 			if v, err := c.commit(ctx, view, txn); !isConflict(err) {
 				return v, err
 			}
 		}
 	}
+	return c.writeCurrent(ctx, p)
+}
+
+// writeCurrent is write for plans that an old view could mislead unnoticed.
+func (c *core) writeCurrent(ctx context.Context, p plan) (store.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.StoreTimeout)
+	defer cancel()
 	var conflict error
 	for range maxTries {
 		view, err := c.Replica.Current(ctx)
@@ -62,7 +69,19 @@ func (c *core) commit(ctx context.Context, view *replica.View, txn store.Txn) (s
 	if err != nil {
 		return store.Version{}, err
 	}
+	c.Log.Info("written", append(summary(txn), "rev", rev, "key", auth.Caller(ctx).GetName())...)
 	return store.Version{Epoch: view.Version.Epoch, Revision: rev}, nil
+}
+
+// summary is what the log says of a transaction's records.
+func summary(txn store.Txn) []any {
+	switch {
+	case len(txn.Put) == 1 && len(txn.Delete) == 0:
+		return []any{"put", txn.Put[0].Key.String()}
+	case len(txn.Put) == 0 && len(txn.Delete) == 1:
+		return []any{"deleted", txn.Delete[0].String()}
+	}
+	return []any{"put", len(txn.Put), "deleted", len(txn.Delete)}
 }
 
 func isConflict(err error) bool {

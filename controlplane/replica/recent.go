@@ -77,6 +77,21 @@ func (r *Replica) FollowAfter(v store.Version) (*Cursor, bool) {
 	return nil, false
 }
 
+// FollowFrom returns a cursor before the change of a version, which it gives
+// again, and true; or false when that change can no longer be told, or has not
+// come yet.
+func (r *Replica) FollowFrom(v store.Version) (*Cursor, bool) {
+	q := &r.recent
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := len(q.changes) - 1; i >= 0; i-- {
+		if q.changes[i].Version == v {
+			return &Cursor{recent: q, position: q.first + uint64(i)}, true
+		}
+	}
+	return nil, false
+}
+
 // Next waits for the next change. When changes were missed - a whole state
 // came, or the reader was too slow - it returns lost with only the version
 // that it goes on from.
