@@ -3,8 +3,6 @@ package controlplane
 import (
 	"context"
 
-	"signalbox/controlplane/tally"
-	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 )
 
@@ -29,12 +27,4 @@ func (cp *ControlPlane) lead(ctx context.Context, election string) (over <-chan 
 		return nil, err
 	}
 	return session.Lost(), nil
-}
-
-// totals is the tally as the API asks for it.
-type totals struct{ *tally.Book }
-
-// Totals is what a route's incarnation carried.
-func (t totals) Totals(route string, created store.Revision) *signalboxv1.RouteObserved {
-	return t.Book.Totals(route, int64(created)).Observed()
 }
