@@ -13,7 +13,16 @@ import (
 	"signalbox/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Members of a cluster whose peers are killed wait for them on HTTP connections
+// for five seconds; nothing else here uses net/http.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
+	)
+}
 
 // member starts a member, alone, that serves clients on a loopback port, until
 // the test ends.
@@ -62,6 +71,7 @@ func compact(t *testing.T, m *embedded.Member) {
 }
 
 func TestPromises(t *testing.T) {
+	t.Parallel()
 	m := member(t, embedded.Config{})
 	n := 0
 	storetest.Run(t, func(t *testing.T) storetest.Subject {
@@ -85,6 +95,7 @@ func TestPromises(t *testing.T) {
 
 // The same over the way inside the process; it cannot be cut.
 func TestPromisesInProcess(t *testing.T) {
+	t.Parallel()
 	m := member(t, embedded.Config{})
 	n := 0
 	storetest.Run(t, func(t *testing.T) storetest.Subject {

@@ -10,10 +10,10 @@ import (
 // A wire is a TCP connection to etcd that can be cut: the connections there
 // are break, and new ones are not answered until it is mended.
 type wire struct {
-	l  net.Listener
-	to string
+	l net.Listener
 
 	mu   sync.Mutex
+	to   string                // guarded by mu
 	open map[net.Conn]struct{} // guarded by mu
 	// whole is closed while the wire is, and replaced when it is cut.
 	whole chan struct{}
@@ -62,7 +62,10 @@ func (w *wire) carry(near net.Conn) {
 	case <-w.done:
 		return
 	}
-	far, err := net.Dial("tcp", w.to)
+	w.mu.Lock()
+	to := w.to
+	w.mu.Unlock()
+	far, err := net.Dial("tcp", to)
 	if err != nil {
 		return
 	}
@@ -103,6 +106,13 @@ func (w *wire) cut() {
 	w.whole = make(chan struct{})
 	w.mu.Unlock()
 	w.breakAll()
+}
+
+// lead changes where the wire, which is cut, leads when it is mended.
+func (w *wire) lead(to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
 }
 
 func (w *wire) mend() {

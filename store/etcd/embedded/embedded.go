@@ -198,24 +198,42 @@ func (m *Member) ClientAddrs() []string {
 // Failed says when, and why, the member can serve no longer.
 func (m *Member) Failed() <-chan error { return m.server.Err() }
 
-// Close ends the member and everything it started. Calls of clients that do
-// not end by themselves, such as watches, are cut off after a moment.
-func (m *Member) Close() {
+// Close ends the member and everything it started. If it leads, it first hands
+// that over. Calls of clients that do not end by themselves, such as watches,
+// are cut off after a moment, and so is an attempt to hand over to nobody.
+func (m *Member) Close() { m.close(closeGrace) }
+
+// Kill ends the member as if its process were killed: what it says to others
+// breaks off in the middle, and nothing is handed over. But nothing is left
+// behind either.
+func (m *Member) Kill() { m.close(0) }
+
+func (m *Member) close(grace time.Duration) {
 	m.once.Do(func() {
 		if m.client != nil {
 			_ = m.client.Close() // says only that it was closed
 		}
 		if m.server != nil {
-			cut := time.AfterFunc(closeGrace, m.cutOff)
+			if grace == 0 {
+				m.cutOff()
+			}
+			cut := make(chan struct{})
+			timer := time.AfterFunc(grace, func() {
+				defer close(cut)
+				m.cutOff()
+			})
 			m.server.Close()
-			cut.Stop()
+			if !timer.Stop() {
+				<-cut
+			}
 		}
 		_ = m.lock.Close()
 	})
 }
 
-// cutOff ends the connections of clients.
+// cutOff ends the server, and the connections of clients.
 func (m *Member) cutOff() {
+	m.server.Server.HardStop()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.rpcs {
