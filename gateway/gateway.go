@@ -26,7 +26,10 @@ import (
 
 	"signalbox/gateway/apierror"
 	"signalbox/gateway/chp"
+	"signalbox/gateway/credential"
+	"signalbox/gateway/docs"
 	"signalbox/gateway/rest"
+	"signalbox/gateway/sse"
 )
 
 // Config is every choice a gateway has. The zero value is usable.
@@ -41,6 +44,12 @@ type Config struct {
 	// AnonymousKey is the API key of requests to the CHP API that bring none,
 	// for CHP's mode without a token. Default: they are refused.
 	AnonymousKey string
+	// AllowedOrigins are the origins whose pages may call /v1 from a browser,
+	// each as "https://host", or "*" for all. Default: none.
+	AllowedOrigins []string
+	// Heartbeat is how often followers of events are sent a comment. Default
+	// 15 s.
+	Heartbeat time.Duration
 	// Version is the software version to answer with.
 	Version string
 	// Log hears of failures that are not the client's. Default: nobody does.
@@ -60,19 +69,22 @@ func (c Config) defaults() Config {
 
 // Gateway answers everything.
 type Gateway struct {
-	rest http.Handler
-	chp  http.Handler
+	v1     http.Handler // rest and events, for whatever origins are allowed
+	events *sse.Handler
+	chp    http.Handler
+	docs   http.Handler
+	health http.Handler
+	log    *slog.Logger
 }
 
-// New returns a gateway over the services that conn reaches.
+// New returns a gateway over the services that conn reaches, which remains the
+// caller's. It starts nothing.
 func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 	cfg = cfg.defaults()
-	api, err := rest.New(conn, rest.Config{MaxBody: cfg.MaxBody})
-	if err != nil {
-		return nil, fmt.Errorf("register the JSON API: %w", err)
-	}
-	return &Gateway{
-		rest: api,
+	g := &Gateway{
+		events: sse.New(conn, sse.Config{Heartbeat: cfg.Heartbeat}),
+		health: newHealth(conn, cfg.Log),
+		log:    cfg.Log,
 		chp: chp.New(conn, chp.Config{
 			HostRouting:  cfg.HostRouting,
 			WaitTimeout:  cfg.WaitTimeout,
@@ -81,20 +93,49 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 			Version:      cfg.Version,
 			Log:          cfg.Log,
 		}),
-	}, nil
+	}
+	api, err := rest.New(conn, rest.Config{MaxBody: cfg.MaxBody})
+	if err != nil {
+		return nil, fmt.Errorf("register the JSON API: %w", err)
+	}
+	v1 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/events" {
+			g.events.ServeHTTP(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+	if g.v1, err = newCORS(cfg.AllowedOrigins, v1); err != nil {
+		return nil, err
+	}
+	if g.docs, err = docs.New(cfg.Version); err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 // ServeHTTP sends a request to the API whose path it has. It is no
 // http.ServeMux because those redirect paths that are not clean, and names and
 // keys may have any path.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if id := r.Header.Get(credential.RequestID); credential.GoodRequestID(id) {
+		w.Header().Set(credential.RequestID, id)
+	}
+	r = withTimedBody(w, r)
 	switch path := r.URL.Path; {
 	case below(path, "/v1"):
-		g.rest.ServeHTTP(w, r)
+		g.v1.ServeHTTP(w, r)
 	case below(path, "/api"):
 		g.chp.ServeHTTP(w, r)
+	case below(path, "/docs"), path == "/openapi.json":
+		g.docs.ServeHTTP(w, r)
+	case path == "/healthz", path == "/readyz":
+		g.health.ServeHTTP(w, r)
+	case path == "/":
+		w.Header().Set("Location", "docs/") // relative, for proxies that add a prefix
+		w.WriteHeader(http.StatusFound)
 	default:
-		apierror.Write(w, status.Error(codes.NotFound, "there is nothing at this path; /docs says what there is"))
+		apierror.Write(w, status.Error(codes.NotFound, "there is nothing at this path; /docs/ says what there is"))
 	}
 }
 

@@ -62,11 +62,14 @@ func Metadata(h http.Header, fallback string) (metadata.MD, bool) {
 		return nil, false
 	}
 	md := metadata.Pairs("authorization", "Bearer "+secret)
-	if id := h.Get(RequestID); sendable(id) && len(id) <= maxRequestID {
+	if id := h.Get(RequestID); GoodRequestID(id) {
 		md.Set(strings.ToLower(RequestID), id)
 	}
 	return md, true
 }
+
+// GoodRequestID reports whether an id can be passed on.
+func GoodRequestID(id string) bool { return sendable(id) && len(id) <= maxRequestID }
 
 // Outgoing returns ctx with Metadata for the calls made under it.
 func Outgoing(ctx context.Context, h http.Header, fallback string) (context.Context, bool) {
