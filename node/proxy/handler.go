@@ -34,7 +34,7 @@ type Handler struct {
 	draining atomic.Bool
 	served   atomic.Uint64 // exchanges so far, for sampling
 	failures failures
-	upgraded upgradedSet
+	streams  streams
 
 	mu     sync.Mutex // of those who change what is served
 	fronts map[string]*front

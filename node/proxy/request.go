@@ -53,7 +53,8 @@ func (x *exchange) upgrade() string {
 	}
 	for _, v := range h["Upgrade"] {
 		for p := range strings.SplitSeq(v, ",") {
-			if p = textproto.TrimString(p); x.policy.Allows(strings.ToLower(p)) {
+			p = textproto.TrimString(p)
+			if name, _, _ := strings.Cut(p, "/"); x.policy.Allows(strings.ToLower(name)) {
 				return p
 			}
 		}

@@ -83,8 +83,8 @@ func given(d *durationpb.Duration, out *time.Duration) {
 	}
 }
 
-// Allows tells whether a client may switch to the protocol, which must be in
-// lower case.
+// Allows tells whether a client may switch to a protocol, by its name in lower
+// case and without a version.
 func (p *Policy) Allows(protocol string) bool {
 	return protocol != "h2c" && protocol != "none" && slices.Contains(p.Upgrades, protocol)
 }
