@@ -82,7 +82,7 @@ type Gateway struct {
 func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 	cfg = cfg.defaults()
 	g := &Gateway{
-		events: sse.New(conn, sse.Config{Heartbeat: cfg.Heartbeat}),
+		events: sse.New(conn, sse.Config{Heartbeat: cfg.Heartbeat, Log: cfg.Log}),
 		health: newHealth(conn, cfg.Log),
 		log:    cfg.Log,
 		chp: chp.New(conn, chp.Config{
@@ -94,7 +94,7 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 			Log:          cfg.Log,
 		}),
 	}
-	api, err := rest.New(conn, rest.Config{MaxBody: cfg.MaxBody})
+	api, err := rest.New(conn, rest.Config{MaxBody: cfg.MaxBody, Log: cfg.Log})
 	if err != nil {
 		return nil, fmt.Errorf("register the JSON API: %w", err)
 	}
@@ -121,7 +121,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if id := r.Header.Get(credential.RequestID); credential.GoodRequestID(id) {
 		w.Header().Set(credential.RequestID, id)
 	}
-	r = withTimedBody(w, r)
+	r = withDeadlines(w, r)
 	switch path := r.URL.Path; {
 	case below(path, "/v1"):
 		g.v1.ServeHTTP(w, r)

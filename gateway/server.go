@@ -13,13 +13,14 @@ import (
 const (
 	headerTimeout = 10 * time.Second // for a request's header
 	bodyTimeout   = 60 * time.Second // for its body
+	answerTimeout = 5 * time.Minute  // for taking the answer, waiting for it included
 	idleTimeout   = 75 * time.Second // between requests
 	maxHeader     = 64 << 10         // bytes
 )
 
 // Server returns a server for the gateway, for the caller to give a listener
-// to. A TLS configuration is used by ServeTLS; nil is for Serve. It has no
-// timeout for answers, since events have no end; they end on Shutdown.
+// to. A TLS configuration is used by ServeTLS; nil is for Serve. Events have
+// no end; they end on Shutdown.
 func (g *Gateway) Server(conf *tls.Config) *http.Server {
 	srv := &http.Server{
 		Handler:           g,
@@ -44,14 +45,15 @@ type timedBody struct {
 	rc *http.ResponseController
 }
 
-// withTimedBody bounds how long r's body may take.
-func withTimedBody(w http.ResponseWriter, r *http.Request) *http.Request {
-	if r.Body == nil || r.Body == http.NoBody {
-		return r
-	}
+// withDeadlines bounds how long r's body and its answer may take. Events set
+// deadlines of their own.
+func withDeadlines(w http.ResponseWriter, r *http.Request) *http.Request {
 	rc := http.NewResponseController(w)
-	if rc.SetReadDeadline(time.Now().Add(bodyTimeout)) != nil {
+	if rc.SetWriteDeadline(time.Now().Add(answerTimeout)) != nil {
 		return r // such as a recorder in a test
+	}
+	if r.Body == nil || r.Body == http.NoBody || rc.SetReadDeadline(time.Now().Add(bodyTimeout)) != nil {
+		return r
 	}
 	timed := r.WithContext(r.Context())
 	timed.Body = &timedBody{ReadCloser: r.Body, rc: rc}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -79,7 +80,7 @@ type body struct {
 // JSON returns err in the shape of the package, on one line.
 func JSON(err error) []byte {
 	st := status.Convert(err)
-	b := body{Code: HTTPStatus(err), Status: name(st.Code()), Message: st.Message(), Details: Violations(st)}
+	b := body{Code: HTTPStatus(err), Status: name(st.Code()), Message: Message(st), Details: Violations(st)}
 	out, merr := json.Marshal(map[string]body{"error": b})
 	if merr != nil { // strings and numbers: it cannot fail
 		return fmt.Appendf(nil, `{"error":{"code":%d,"status":%q}}`, b.Code, b.Status)
@@ -103,6 +104,22 @@ func Write(w http.ResponseWriter, err error) {
 	w.WriteHeader(HTTPStatus(err))
 	_, _ = w.Write(append(JSON(err), '\n')) // the client has gone, or reads it
 }
+
+// inside is what gRPC's own errors about connections look like.
+var inside = regexp.MustCompile(`connection error|transport|error reading from server|name resolver|zero addresses|\b(tcp|unix) `)
+
+// Message returns a status's message as a client may see it. That a connection
+// failed, and to which address, is for the log: whoever asks may be anyone.
+func Message(st *status.Status) string {
+	if st.Code() == codes.Unavailable && inside.MatchString(st.Message()) {
+		return "no control plane was reached; try again"
+	}
+	return st.Message()
+}
+
+// Ours reports whether an error is not the client's fault, and belongs into the
+// log.
+func Ours(err error) bool { return HTTPStatus(err) >= http.StatusInternalServerError }
 
 // Violations returns the fields a status blames.
 func Violations(st *status.Status) []Violation {
@@ -158,6 +175,9 @@ func HTTPStatus(err error) int {
 	case codes.AlreadyExists, codes.Aborted:
 		return http.StatusConflict
 	case codes.ResourceExhausted:
+		if strings.Contains(status.Convert(err).Message(), "message larger than max") {
+			return http.StatusRequestEntityTooLarge // gRPC's limit, of one message
+		}
 		return http.StatusTooManyRequests
 	case codes.Unimplemented:
 		return http.StatusNotImplemented

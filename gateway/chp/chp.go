@@ -97,9 +97,9 @@ func New(conn grpc.ClientConnInterface, cfg Config) *Handler {
 // default wait a call ends before JupyterHub's 10 s.
 const patience = 4 * time.Second
 
-// maxAnswer bounds one page of routes, in bytes: 500 that all carry the most
-// data they may stay below it.
-const maxAnswer = 256 << 20
+// maxAnswer bounds one page of routes, in bytes: pageSize of them that all carry
+// the most data they may stay below it.
+const maxAnswer = 320 << 20
 
 // ServeHTTP answers one request. It must not stand behind an http.ServeMux,
 // which redirects the paths that keys may have.
@@ -206,7 +206,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		// or more, and no other.
 		h.cfg.Log.Warn("request not served", "err", err, "addr", r.RemoteAddr)
 		w.Header().Set("Retry-After", apierror.RetryAfter(st))
-		text(w, http.StatusServiceUnavailable, st.Message())
+		text(w, http.StatusServiceUnavailable, apierror.Message(st))
 	default:
 		h.cfg.Log.Error("request failed", "err", err, "addr", r.RemoteAddr)
 		text(w, http.StatusInternalServerError, st.Message())

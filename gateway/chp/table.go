@@ -17,7 +17,7 @@ import (
 )
 
 // pageSize is how many routes are asked for at once.
-const pageSize = 500
+const pageSize = 1000
 
 // get answers one route.
 func (h *Handler) get(w http.ResponseWriter, r *http.Request, key string) error {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -21,6 +22,9 @@ import (
 // all carry as much data as they may comes near it.
 const maxAnswer = 256 << 20
 
+// longest bounds a call. A write waits for a minute at most.
+const longest = 75 * time.Second
+
 // strictConn is the connection the generated handlers call through. It sees
 // each request as a message, which is where the query can be checked.
 type strictConn struct{ grpc.ClientConnInterface }
@@ -34,6 +38,8 @@ func (c *strictConn) Invoke(ctx context.Context, method string, args, reply any,
 	if err := readQuery(msg, inputOf(ctx).query); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	opts = append(slices.Clip(opts), grpc.MaxCallRecvMsgSize(maxAnswer))
 	return c.ClientConnInterface.Invoke(ctx, method, msg, reply, opts...)
 }

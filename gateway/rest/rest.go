@@ -23,6 +23,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,6 +46,8 @@ type Config struct {
 	// MaxBody bounds a request's body, in bytes. Longer ones are refused with
 	// 413. It must be given.
 	MaxBody int64
+	// Log hears of failures that are not the client's. It must be given.
+	Log *slog.Logger
 }
 
 // API serves everything under /v1 but the events.
@@ -66,7 +69,7 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*API, error) {
 		runtime.WithOutgoingHeaderMatcher(none),
 		runtime.WithMetadata(caller),
 		runtime.WithMiddlewares(answerProbes),
-		runtime.WithErrorHandler(writeError),
+		runtime.WithErrorHandler(errorHandler(cfg.Log)),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
 	a := &API{mux: mux, cfg: cfg}
@@ -141,12 +144,17 @@ func newJSON() runtime.Marshaler {
 	}}
 }
 
-// writeError answers with the error of a call, or of reading its request.
-func writeError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
-	if fault := inputOf(r.Context()).fault; fault != nil {
-		err = fault
+// errorHandler answers with the error of a call, or of reading its request.
+func errorHandler(log *slog.Logger) runtime.ErrorHandlerFunc {
+	return func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+		if fault := inputOf(r.Context()).fault; fault != nil {
+			err = fault
+		}
+		if apierror.Ours(err) {
+			log.Warn("request not served", "err", err)
+		}
+		apierror.Write(w, err)
 	}
-	apierror.Write(w, err)
 }
 
 // writeRoutingError answers requests for which there is no handler.

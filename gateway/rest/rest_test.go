@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -31,7 +32,7 @@ type api struct {
 func start(t *testing.T) *api {
 	t.Helper()
 	cp, conn := gatewaytest.Start(t)
-	h, err := New(conn, Config{MaxBody: 4096})
+	h, err := New(conn, Config{MaxBody: 4096, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ package sse
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -46,6 +47,8 @@ type Config struct {
 	// Patience is how long a control plane is looked for once one was lost.
 	// Default 30 s.
 	Patience time.Duration
+	// Log hears why responses ended that should not have. Default: nobody does.
+	Log *slog.Logger
 }
 
 const (
@@ -73,6 +76,9 @@ func New(conn grpc.ClientConnInterface, cfg Config) *Handler {
 	}
 	if cfg.Patience <= 0 {
 		cfg.Patience = 30 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Handler{events: signalboxv1.NewEventServiceClient(conn), cfg: cfg, closing: make(chan struct{})}
 }
@@ -124,6 +130,9 @@ func (h *Handler) copy(out *response, f *follower, r *http.Request) {
 		case <-beat.C:
 			out.comment()
 		case <-f.done:
+			if r.Context().Err() == nil && apierror.Ours(f.err) {
+				h.cfg.Log.Warn("events not served", "err", f.err)
+			}
 			out.fail(f.err)
 			return
 		case <-h.closing:
