@@ -135,7 +135,7 @@ func partly(done []piece, err error) error {
 		"written":  strconv.Itoa(int(count(done))),
 		"revision": strconv.FormatInt(int64(last), 10),
 	}}
-	told := status.Newf(st.Code(), "%d routes were written, up to revision %d; then: %s", count(done), last, st.Message())
+	told := status.Newf(st.Code(), "of the routes %d were written, up to revision %d; then: %s", count(done), last, st.Message())
 	if with, err := told.WithDetails(append([]protoadapt.MessageV1{info}, details(st)...)...); err == nil {
 		told = with
 	}
