@@ -17,8 +17,7 @@ type Change struct {
 	// To the version served once it is applied.
 	From, To *signalboxv1.Version
 	// Upserts are the records that are new or were written again, and
-	// Removals those that are gone. A record named twice counts as it is
-	// named last, and a removal counts after all upserts.
+	// Removals those that are gone. The sender names each record once.
 	Upserts  []*signalboxv1.Record
 	Removals []*signalboxv1.RecordKey
 }

@@ -42,10 +42,9 @@ type Config struct {
 	Applier Applier
 	// Reports returns what the node carried, for one stream.
 	Reports func() Reports
-	// Serving is the version Applier holds at the start, if any, and Refused
-	// the records it refuses of that.
-	Serving *signalboxv1.Version
-	Refused []*signalboxv1.Rejection
+	// Start is applied before anything is asked for: what the node served
+	// when it was last running, if that is known. The first is whole.
+	Start []*Change
 
 	// Resolve looks up a host name. Default: net.DefaultResolver.
 	Resolve func(ctx context.Context, host string) ([]string, error)
@@ -134,7 +133,7 @@ func New(c Config) (*Client, error) {
 		c.timing = defaults()
 	}
 	cl := &Client{conf: c, changed: make(chan struct{}, 1)}
-	cl.status.Store(&Status{Serving: c.Serving, Reason: "no control plane has answered yet"})
+	cl.status.Store(&Status{Reason: "no control plane has answered yet"})
 	return cl, nil
 }
 
@@ -169,14 +168,15 @@ type Status struct {
 
 // A ControlPlane is how a client stands with one address.
 type ControlPlane struct {
-	Addr string
+	Addr string `json:"addr"`
 	// ID of the replica there, empty when it never answered.
-	ID string
+	ID string `json:"id,omitempty"`
 	// Connected says that a stream is open and was welcomed, Feeds that it is
 	// the one that was asked to feed.
-	Connected, Feeds bool
+	Connected bool `json:"connected"`
+	Feeds     bool `json:"feeds"`
 	// Err is why the last attempt ended, empty when none did.
-	Err string
+	Err string `json:"err,omitempty"`
 }
 
 // Status returns how the client stands now.

@@ -41,7 +41,7 @@ type loop struct {
 func newLoop(c *Client) *loop {
 	return &loop{
 		client: c, conf: &c.conf, log: c.conf.Log,
-		machine:  newMachine(c.conf.Node, c.conf.Applier, c.conf.Serving, c.conf.Refused),
+		machine:  newMachine(c.conf.Node, c.conf.Applier, c.conf.Start...),
 		links:    links{all: map[string]*link{}, seeds: map[string][]string{}},
 		events:   make(chan event),
 		attempts: map[int]*attempt{},

@@ -59,16 +59,13 @@ type machine struct {
 	ready bool
 }
 
-// newMachine returns a machine for the node of that name, which serves
-// nothing, or what applier was loaded with: a version and its refusals.
-func newMachine(node string, applier Applier, serving *signalboxv1.Version, refused []*signalboxv1.Rejection) *machine {
+// newMachine returns a machine for the node of that name, which begins with
+// some changes, or with nothing.
+func newMachine(node string, applier Applier, start ...*Change) *machine {
 	m := &machine{node: node, applier: applier, peers: map[int]*peer{}, refused: refusals{}}
-	if !empty(serving) {
-		m.assembly.serving = serving
-	}
-	for _, rej := range refused {
-		m.refused[refusedKey(rej)] = rej
-		rej.Node = node
+	for _, c := range start {
+		m.assembly.serving = c.To
+		m.apply(c)
 	}
 	return m
 }

@@ -29,7 +29,7 @@ func TestMachineAsksOneStreamOnly(t *testing.T) {
 func TestMachineSpreadsNodesOverControlPlanes(t *testing.T) {
 	count := map[int]int{}
 	for i := range 300 {
-		m := newMachine(fmt.Sprintf("node-%d", i), &simTable{}, nil, nil)
+		m := newMachine(fmt.Sprintf("node-%d", i), &simTable{})
 		for stream := 1; stream <= 3; stream++ {
 			m.open(stream)
 			m.welcome(stream, hello(fmt.Sprintf("cp%d", stream), true))
@@ -182,7 +182,11 @@ func TestMachineIsReady(t *testing.T) {
 // serving is a machine that was started with a version.
 func serving(t *testing.T, v *signalboxv1.Version) *machine {
 	t.Helper()
-	return newMachine("n", &simTable{routes: map[string]int64{}}, v, nil)
+	table := &simTable{routes: map[string]int64{}}
+	if v == nil {
+		return newMachine("n", table)
+	}
+	return newMachine("n", table, &Change{Whole: true, To: v})
 }
 
 // ranked are replicas in the order in which the node of these tests prefers

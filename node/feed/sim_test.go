@@ -77,7 +77,7 @@ func newSim(t *testing.T, replicas int) *sim {
 	for i := range replicas {
 		s.planes = append(s.planes, &simPlane{id: fmt.Sprintf("cp%d", i), epoch: s.epoch, rev: 1, refused: map[string]int64{}})
 	}
-	s.node = newMachine("n", s.table, nil, nil)
+	s.node = newMachine("n", s.table)
 	return s
 }
 

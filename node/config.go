@@ -1,0 +1,209 @@
+package node
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"signalbox/proto/rules"
+)
+
+// Config is every knob of a node. ControlPlanes must be set.
+type Config struct {
+	// ID is the node's name. Of two processes with one name the one started
+	// later is the node. Default: the host name.
+	ID string
+	// ControlPlanes are where to find control planes, "host:port". One is
+	// enough, it names the others; a name stands for all its addresses.
+	ControlPlanes []string
+	// Key is the API key to join with; KeyFile is a file that holds it, read
+	// anew on every connection. At most one of them.
+	Key, KeyFile string
+	// TLS is how control planes are reached. Default: in the clear.
+	TLS ControlPlaneTLS
+	// AllowPlaintext lets the key travel in the clear to other machines.
+	AllowPlaintext bool
+	// Labels are told to control planes, for operators to list nodes by.
+	Labels map[string]string
+
+	// Listeners are the addresses for public traffic, by listener name.
+	// Default: "public" on ":8000".
+	Listeners map[string]Listener
+	// StateDir is where the last-known-good file is kept. Default: nowhere.
+	StateDir string
+	// AdminAddr is where the admin endpoint listens, "host:port". Default:
+	// nowhere. AllowRemoteAdmin must be set unless the host is this one's.
+	AdminAddr        string
+	AllowRemoteAdmin bool
+	// DrainTimeout is how long running exchanges may take to end when the
+	// node stops. Default 30 s; negative is not at all.
+	DrainTimeout time.Duration
+	// AllowUnixUpstreams lets whoever may write routes reach the unix sockets
+	// of this machine.
+	AllowUnixUpstreams bool
+	// AccessLogSample logs every n-th exchange. Default 0: only failures;
+	// 1 is all.
+	AccessLogSample int
+
+	// Log gets everything there is to say. Default: nobody does.
+	Log *slog.Logger
+	// Version of the software, told to control planes.
+	Version string
+}
+
+// A Listener is where public traffic of one listener name comes in.
+type Listener struct {
+	// Addr is what to listen on, "host:port".
+	Addr string
+	// CertFile and KeyFile, PEM, turn on TLS. They are read again when they
+	// change.
+	CertFile, KeyFile string
+	// ClientCAFile, PEM, asks clients for a certificate that these signed. It
+	// is read again when it changes.
+	ClientCAFile string
+}
+
+// ControlPlaneTLS is how control planes are reached.
+type ControlPlaneTLS struct {
+	// Enabled turns on TLS; so does any of the others.
+	Enabled bool
+	// CAFile, PEM, holds those who sign control planes' certificates.
+	// Default: the system's.
+	CAFile string
+	// CertFile and KeyFile, PEM, are the node's own certificate. They are read
+	// again when they change.
+	CertFile, KeyFile string
+	// ServerName is what control planes' certificates must be for. Default:
+	// the host that is connected to.
+	ServerName string
+}
+
+// defaults of what is not said.
+const (
+	defaultListener = "public"
+	defaultAddr     = ":8000"
+	defaultDrain    = 30 * time.Second
+)
+
+// withDefaults returns c with what was left out filled in.
+func (c Config) withDefaults() (Config, error) {
+	if c.ID == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("id: the host name cannot be read: %w", err)
+		}
+		c.ID = host
+	}
+	if len(c.Listeners) == 0 {
+		c.Listeners = map[string]Listener{defaultListener: {Addr: defaultAddr}}
+	}
+	c.DrainTimeout = max(cmp.Or(c.DrainTimeout, defaultDrain), 0)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Log = c.Log.With("node", c.ID)
+	return c, nil
+}
+
+// check names the field that is wrong.
+func (c *Config) check() error {
+	if err := rules.NodeName(c.ID); err != nil {
+		return fmt.Errorf("id: %q %w", c.ID, err)
+	}
+	if c.Key != "" && c.KeyFile != "" {
+		return errors.New("key: it is given twice, as itself and as a file")
+	}
+	for name, l := range c.Listeners {
+		if err := rules.Listener(listenerRecord(name)); err != nil {
+			return fmt.Errorf("listener %q: %w", name, err)
+		}
+		if err := l.check(); err != nil {
+			return fmt.Errorf("listener %q: %w", name, err)
+		}
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		return errors.New("control plane TLS: a certificate and its key are given together")
+	}
+	if c.AdminAddr != "" && !c.AllowRemoteAdmin && !onLoopback(c.AdminAddr) {
+		return fmt.Errorf("admin address: %s can be reached from other machines, and that must be allowed explicitly", c.AdminAddr)
+	}
+	return nil
+}
+
+func (l Listener) check() error {
+	switch {
+	case l.Addr == "":
+		return errors.New("an address is needed")
+	case (l.CertFile == "") != (l.KeyFile == ""):
+		return errors.New("a certificate and its key are given together")
+	case l.ClientCAFile != "" && l.CertFile == "":
+		return errors.New("clients can be asked for a certificate only with TLS: a certificate and its key are needed")
+	}
+	return nil
+}
+
+// onLoopback reports whether only this machine can reach an address.
+func onLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() || host == "localhost"
+}
+
+// key returns what reads the node's key.
+func (c *Config) key() func() string {
+	if c.KeyFile == "" {
+		return func() string { return c.Key }
+	}
+	return func() string {
+		b, err := os.ReadFile(c.KeyFile)
+		if err != nil {
+			c.Log.Error("key file cannot be read", "err", err)
+			return ""
+		}
+		return strings.TrimSpace(string(b))
+	}
+}
+
+// config returns the TLS configuration, nil for none.
+func (t *ControlPlaneTLS) config() (*tls.Config, error) {
+	if *t == (ControlPlaneTLS{}) {
+		return nil, nil
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile != "" {
+		pool, err := readPool(t.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = pool
+	}
+	if t.CertFile != "" {
+		own := &certificate{certFile: t.CertFile, keyFile: t.KeyFile}
+		if _, err := own.get(); err != nil {
+			return nil, err
+		}
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get() }
+	}
+	return conf, nil
+}
+
+// names are the listeners' names in order.
+func (c *Config) names() []string {
+	names := make([]string, 0, len(c.Listeners))
+	for name := range c.Listeners {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// A running is a node that runs, and what a test asks of it.
+type running struct {
+	*Node
+	t     *testing.T
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// start runs a node named "n" with listener "public" and an admin endpoint
+// until the test ends.
+func start(t *testing.T, c Config) *running {
+	t.Helper()
+	c.ID, c.Key, c.AdminAddr = "n", "sekrit", "127.0.0.1:0"
+	if c.Listeners == nil {
+		c.Listeners = map[string]Listener{"public": {Addr: "127.0.0.1:0"}}
+	}
+	c.Log = slog.New(slog.NewTextHandler(testLog{t}, nil))
+	n, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{Node: n, t: t, stop: stop, ended: make(chan error, 1)}
+	var wait sync.WaitGroup
+	wait.Go(func() { r.ended <- n.Run(ctx) })
+	t.Cleanup(func() { stop(); wait.Wait() })
+	return r
+}
+
+// end stops the node and waits until it has ended.
+func (r *running) end() {
+	r.t.Helper()
+	r.stop()
+	if err := <-r.ended; err != nil {
+		r.t.Fatalf("Run returned %v", err)
+	}
+}
+
+// get asks the node's public listener, over a connection of its own.
+func (r *running) get(path string) (status int, body string, h http.Header) {
+	r.t.Helper()
+	return get(r.t, "http://"+r.Addr("public")+path, "")
+}
+
+func get(t *testing.T, url, key string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		req.Header.Set("Authorization", "Bearer "+key)
+	}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	res, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b), res.Header
+}
+
+// target is an upstream that answers with a word.
+func target(t *testing.T, word string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, word+" "+r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// testLog writes a log to the test's.
+type testLog struct{ t *testing.T }
+
+func (l testLog) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(slices.Clone(b))))
+	return len(b), nil
+}
+
+func TestNodeServesWhatItIsFed(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	p.put("/ana", target(t, "ana"))
+	if status, body, _ := n.get("/ana/lab"); status != http.StatusOK || body != "ana /ana/lab" {
+		t.Errorf("the route answers %d %q", status, body)
+	}
+	if !n.Ready() {
+		t.Error("the node is not ready")
+	}
+	p.put("/ana", target(t, "new"))
+	if _, body, _ := n.get("/ana"); body != "new /ana" {
+		t.Errorf("the route written again answers %q", body)
+	}
+	p.acked(p.write(nil, &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_ROUTE, Name: "r/ana"}))
+	if status, _, _ := n.get("/ana"); status != http.StatusNotFound {
+		t.Errorf("the removed route answers %d", status)
+	}
+	report := p.until("what the route carried", func(m *signalboxv1.ConnectRequest) bool {
+		rs := m.GetReport().GetRoutes()
+		return len(rs) > 0 && rs[0].GetCounters().GetRequests() == 1
+	})
+	if got := report.GetReport().GetRoutes()[0].GetRoute(); got != "r/ana" {
+		t.Errorf("the report is of %q", got)
+	}
+}
+
+func TestNodeAnswers503UntilThereIsATable(t *testing.T) {
+	n := start(t, Config{ControlPlanes: []string{"127.0.0.1:1"}})
+	status, body, h := n.get("/")
+	if status != http.StatusServiceUnavailable || h.Get("Retry-After") != "1" || !strings.Contains(body, "no table yet") {
+		t.Errorf("the node answers %d %q, Retry-After %q", status, body, h.Get("Retry-After"))
+	}
+	if status, body, _ := get(t, "http://"+n.AdminAddr()+"/readyz", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, "no control plane") {
+		t.Errorf("/readyz answers %d %q", status, body)
+	}
+	if status, _, _ := get(t, "http://"+n.AdminAddr()+"/healthz", ""); status != http.StatusOK {
+		t.Errorf("/healthz answers %d", status)
+	}
+}
