@@ -10,10 +10,26 @@ import (
 	"testing"
 )
 
-// The cost of a keep-alive GET, beside that of net/http's own pool. Both sides
-// of the socket are in the figures, and alike.
+// The cost of a keep-alive exchange, beside that of net/http's own pool. Both
+// sides of the socket are in the figures, and alike.
 func BenchmarkGet(b *testing.B) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	compare(b, func(u *url.URL) *http.Request {
+		return &http.Request{Method: "GET", URL: u, Host: u.Host, Header: http.Header{"User-Agent": nil}}
+	})
+}
+
+func BenchmarkPost(b *testing.B) {
+	compare(b, func(u *url.URL) *http.Request {
+		return &http.Request{
+			Method: "POST", URL: u, Host: u.Host, Header: http.Header{"User-Agent": nil},
+			Body: io.NopCloser(io.LimitReader(endless{}, 1024)), ContentLength: 1024,
+		}
+	})
+}
+
+func compare(b *testing.B, request func(*url.URL) *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, "0123456789abcdef")
 	}))
 	b.Cleanup(srv.Close)
@@ -25,9 +41,6 @@ func BenchmarkGet(b *testing.B) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 	}
-	request := func() *http.Request {
-		return &http.Request{Method: "GET", URL: u, Host: u.Host, Header: http.Header{"User-Agent": nil}}
-	}
 
 	tr := &http.Transport{
 		DialContext: (&net.Dialer{}).DialContext, MaxIdleConnsPerHost: 256, DisableCompression: true,
@@ -35,7 +48,7 @@ func BenchmarkGet(b *testing.B) {
 	}
 	b.Cleanup(tr.CloseIdleConnections)
 	transport := func(b *testing.B) {
-		resp, err := tr.RoundTrip(request())
+		resp, err := tr.RoundTrip(request(u))
 		discard(b, resp, err)
 	}
 	r := New(Config{})
@@ -45,7 +58,7 @@ func BenchmarkGet(b *testing.B) {
 		b.Fatal(err)
 	}
 	pool := func(b *testing.B) {
-		resp, _, err := p.RoundTrip(request(), Options{})
+		resp, _, err := p.RoundTrip(request(u), Options{})
 		discard(b, resp, err)
 	}
 	for _, side := range []struct {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -172,6 +174,35 @@ func TestAnswerFails(t *testing.T) {
 				t.Errorf("stats %+v", st)
 			}
 		})
+	}
+}
+
+// The timer of a connection may have been set for the exchange before.
+func TestTimerOfTheExchangeBeforeIsIgnored(t *testing.T) {
+	asked, proceed := make(chan struct{}), make(chan struct{})
+	p := pool(t, Config{}, raw(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		_, _ = http.ReadRequest(r)
+		close(asked)
+		<-proceed
+		_, _ = io.WriteString(c, ok)
+	}).addr)
+	req := request(t, "GET", nil)
+	done := make(chan error, 1)
+	go func() {
+		resp, _, err := p.RoundTrip(req, Options{})
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		done <- err
+	}()
+	happens(t, "the request arrives", asked)
+	p.mu.Lock()
+	open := slices.Collect(maps.Keys(p.open))
+	p.mu.Unlock()
+	open[0].headerDue()
+	close(proceed)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -175,6 +175,17 @@ func TestClientThatLeavesDoesNotFailTheOthersThatWait(t *testing.T) {
 	}
 }
 
+func TestRequestThatJustMissedAConnectionLooksAgain(t *testing.T) {
+	p := acquire(t, registry(t, Config{}), Target{Address: cleartext(t, hello, nil), Protocol: H2C})
+	before := p.landed.Load()
+	get(t, p, Options{})
+	f := p.join(Timeouts{}.or(p.registry.cfg.Timeouts), before)
+	happens(t, "what it joins is over", f.done)
+	if st := p.Stats(); st.Dials != 1 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
 // heldListener accepts nothing until hold is closed.
 type heldListener struct {
 	net.Listener

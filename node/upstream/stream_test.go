@@ -460,6 +460,19 @@ func TestUpgradedStreamIsDetached(t *testing.T) {
 	}
 }
 
+func TestWritingToAnUpgradedStreamThatWasResetFails(t *testing.T) {
+	p := pool(t, Config{}, raw(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		answer(c, r, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = c.(*net.TCPConn).SetLinger(0)
+	}).addr)
+	resp, _, err := p.RoundTrip(upgradeRequest(t), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "writing fails", func() bool { _, err := io.WriteString(resp.Body.(*Upgraded), "x"); return err != nil })
+	_ = resp.Body.Close()
+}
+
 func TestUpgradedStreamEndsWithItsRequest(t *testing.T) {
 	p := pool(t, Config{}, raw(t, upgrading("")).addr)
 	req := upgradeRequest(t)
