@@ -43,6 +43,9 @@ type Config struct {
 	// CHPToken is the secret of the key "chp", which may read and write
 	// routes. Empty: no such key is written.
 	CHPToken string
+	// NodeKey is the secret of the key "node", with which nodes of this
+	// installation may join. Empty: no such key is written.
+	NodeKey string
 
 	// LeaseTTL is how long a silent replica counts as present. Default 5 s.
 	LeaseTTL time.Duration
@@ -141,15 +144,20 @@ func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
 	return nil
 }
 
+// bootstrap writes the keys that this process was given, and the first.
 func (cp *ControlPlane) bootstrap(ctx context.Context) (made string, err error) {
-	ring := auth.Keyring{Views: cp.replica, Store: cp.config.Records, Log: cp.config.Log}
-	if made, err = ring.Bootstrap(ctx, cp.config.AdminKey); err != nil {
+	c := &cp.config
+	ring := auth.Keyring{Views: cp.replica, Store: c.Records, Log: c.Log}
+	if made, err = ring.Bootstrap(ctx, c.AdminKey); err != nil {
 		return "", err
 	}
-	if cp.config.CHPToken == "" || cp.config.CHPToken == cp.config.AdminKey {
-		return made, nil
+	if c.CHPToken != "" && c.CHPToken != c.AdminKey {
+		err = ring.Put(ctx, c.CHPToken, auth.CHPName, "routes:read", "routes:write")
 	}
-	return made, ring.Put(ctx, cp.config.CHPToken, auth.CHPName, "routes:read", "routes:write")
+	if c.NodeKey != "" && err == nil {
+		err = ring.Put(ctx, c.NodeKey, "node", "node")
+	}
+	return made, err
 }
 
 // stopGrace is how long running calls may take to end.

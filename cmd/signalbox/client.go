@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"sigs.k8s.io/yaml"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// clientCommands are the operator's client: thin over the gRPC API.
+func clientCommands() []*cobra.Command {
+	return []*cobra.Command{newRoute(), newListener(), newNodes(), newKey(), newEvents()}
+}
+
+// keyFlags are how a process is told its API key. The flag can be seen by
+// others on the same machine; the environment and a file cannot.
+type keyFlags struct{ key, file string }
+
+func (k *keyFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&k.key, "key", "", "API key; better given as SIGNALBOX_KEY or by --key-file")
+	f.StringVar(&k.file, "key-file", "", "file that holds the API key")
+}
+
+func (k *keyFlags) secret() (string, error) {
+	if k.key != "" || k.file == "" {
+		return k.key, nil
+	}
+	text, err := os.ReadFile(k.file)
+	if err != nil {
+		return "", &usageError{fmt.Errorf("--key-file: %w", err)}
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// A client is what every command of the operator's needs.
+type client struct {
+	addresses []string
+	tls       clientTLS
+	key       keyFlags
+	timeout   time.Duration
+	output    string
+}
+
+func (c *client) add(f *pflag.FlagSet) {
+	f.StringSliceVar(&c.addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given")
+	c.tls.add(f, "controlplane-", "control planes")
+	c.key.add(f)
+	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call may take")
+	f.StringVarP(&c.output, "output", "o", "table", "form of the answer: table, json or yaml")
+}
+
+// call dials, and runs f with a context that carries the key.
+func (c *client) call(ctx context.Context, f func(context.Context, grpc.ClientConnInterface) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.stream(ctx, f)
+}
+
+// stream is call without a timeout.
+func (c *client) stream(ctx context.Context, f func(context.Context, grpc.ClientConnInterface) error) error {
+	creds, err := c.tls.config()
+	if err != nil {
+		return err
+	}
+	secret, err := c.key.secret()
+	if err != nil {
+		return err
+	}
+	conn, err := dial(c.addresses, creds)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	if secret != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+secret)
+	}
+	return f(ctx, conn)
+}
+
+// print writes an answer in the form asked for; table writes it for people.
+func (c *client) print(w io.Writer, m proto.Message, table func(io.Writer)) error {
+	switch c.output {
+	case "table":
+		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		table(t)
+		return t.Flush()
+	case "json", "yaml":
+		text, err := marshalJSON(m)
+		if err == nil && c.output == "yaml" {
+			text, err = yaml.JSONToYAML(text)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(w, strings.TrimSuffix(string(text), "\n"))
+		return err
+	}
+	return &usageError{fmt.Errorf("--output %q must be table, json or yaml", c.output)}
+}
+
+// marshalJSON is a message as REST has it, indented in one way (protojson
+// varies its spacing on purpose).
+func marshalJSON(m proto.Message) ([]byte, error) {
+	text, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var any json.RawMessage = text
+	return json.MarshalIndent(any, "", "  ")
+}
+
+// readMessages reads messages from a file ("-": standard input): one in YAML
+// or JSON, or a list of them.
+func readMessages[M proto.Message](in io.Reader, file string, empty func() M) ([]M, error) {
+	text, err := readAll(in, file)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	text, err = yaml.YAMLToJSON(text)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("%s: %w", file, err)}
+	}
+	list := []json.RawMessage{text}
+	if strings.HasPrefix(strings.TrimSpace(string(text)), "[") {
+		if err := json.Unmarshal(text, &list); err != nil {
+			return nil, &usageError{fmt.Errorf("%s: %w", file, err)}
+		}
+	}
+	all := make([]M, len(list))
+	for i, raw := range list {
+		all[i] = empty()
+		if err := protojson.Unmarshal(raw, all[i]); err != nil {
+			return nil, &usageError{fmt.Errorf("%s: record %d: %w", file, i+1, err)}
+		}
+	}
+	return all, nil
+}
+
+func readAll(in io.Reader, file string) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(in)
+	}
+	return os.ReadFile(file) //nolint:gosec // the operator's own file
+}
+
+// writeFlags are those of every command that writes.
+type writeFlags struct {
+	expect   int64
+	validate bool
+	wait     bool
+	timeout  time.Duration
+	flags    *pflag.FlagSet
+}
+
+func (w *writeFlags) add(f *pflag.FlagSet) {
+	w.flags = f
+	f.Int64Var(&w.expect, "expect", 0, "write only if the record is at this revision; 0: only if there is none")
+	f.BoolVar(&w.validate, "validate-only", false, "check everything, write nothing")
+	w.addWait(f)
+}
+
+func (w *writeFlags) addWait(f *pflag.FlagSet) {
+	f.BoolVar(&w.wait, "wait", false, "wait until every live node serves it; exit with 7 if some do not in time")
+	f.DurationVar(&w.timeout, "wait-timeout", 5*time.Second, "how long to wait, at most 60s")
+}
+
+// expected is the revision to expect, nil when the flag was not given.
+func (w *writeFlags) expected() *int64 {
+	if w.flags == nil || !w.flags.Changed("expect") {
+		return nil
+	}
+	return &w.expect
+}
+
+func (w *writeFlags) kind() (signalboxv1.Wait, *durationpb.Duration) {
+	if !w.wait {
+		return signalboxv1.Wait_WAIT_NONE, nil
+	}
+	return signalboxv1.Wait_WAIT_NODES, durationpb.New(w.timeout)
+}
+
+// told says what became of a write, and fails when it waited in vain.
+func (w *writeFlags) told(out io.Writer, what string, r *signalboxv1.WriteResult) error {
+	if w.validate {
+		_, err := fmt.Fprintf(out, "%s: valid, nothing written\n", what)
+		return err
+	}
+	line := fmt.Sprintf("%s: revision %d", what, r.GetVersion().GetRevision())
+	if n := len(r.GetPieces()); n > 1 {
+		line += fmt.Sprintf(", the last of %d pieces", n)
+	}
+	if w.wait {
+		line += fmt.Sprintf(", served by %d of %d nodes", r.GetNodesServing(), r.GetNodesLive())
+	}
+	if len(r.GetLagging()) > 0 && w.wait {
+		line += "; lagging: " + strings.Join(r.GetLagging(), ", ")
+	}
+	if _, err := fmt.Fprintln(out, line); err != nil {
+		return err
+	}
+	for _, no := range r.GetRejections() {
+		if _, err := fmt.Fprintf(out, "rejected by %s: %s\n", no.GetNode(), no.GetReason()); err != nil {
+			return err
+		}
+	}
+	if w.wait && len(r.GetLagging()) > 0 {
+		return errLagging
+	}
+	return nil
+}
+
+// oneName takes the one argument of a command.
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return &usageError{fmt.Errorf("%q takes one name\nSee '%s --help'", cmd.CommandPath(), cmd.CommandPath())}
+	}
+	return nil
+}
+
+// labelMap reads "key=value" flags.
+func labelMap(list []string) (map[string]string, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	m := make(map[string]string, len(list))
+	for _, l := range list {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok {
+			return nil, &usageError{fmt.Errorf("--label %q must be KEY=VALUE", l)}
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+var errNothing = errors.New("nothing to write: give an upstream by --to, or a file by --file")

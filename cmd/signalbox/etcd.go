@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"signalbox/store/etcd/embedded"
+)
+
+func newEtcd() *cobra.Command {
+	var (
+		c         embedded.Config
+		l         logFlags
+		plaintext bool
+		start     time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "etcd",
+		Short: "Run an etcd member, for labs and small clusters",
+		Long: `Runs a member of an etcd cluster from the server that is built in. It is etcd:
+etcdctl works with it, and it can be replaced by members from elsewhere.`,
+		Example: `  signalbox etcd --name a --data-dir /var/lib/signalbox-etcd \
+    --listen-client http://127.0.0.1:2379 --listen-peer http://10.0.0.1:2380 \
+    --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := l.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			c.Logger = log
+			for _, u := range c.ListenClientURLs {
+				if err := guardURL("listen-client", u, plaintext); err != nil {
+					return err
+				}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), start)
+			member, err := embedded.Start(ctx, c)
+			cancel()
+			if err != nil {
+				return err
+			}
+			defer member.Close()
+			log.Info("etcd member ready", "addr", fmt.Sprint(c.ListenClientURLs))
+			select {
+			case err := <-member.Failed():
+				return err
+			case <-cmd.Context().Done():
+				return nil
+			}
+		},
+	}
+	host, _ := os.Hostname()
+	f := cmd.Flags()
+	f.StringVar(&c.Name, "name", host, "name of the member")
+	f.StringVar(&c.DataDir, "data-dir", "", "directory for its data")
+	f.StringSliceVar(&c.ListenClientURLs, "listen-client", []string{"http://127.0.0.1:2379"}, "URL to serve clients at; may be repeated")
+	f.StringSliceVar(&c.AdvertiseClientURLs, "advertise-client", nil, "URL clients are told to use; --listen-client if not given")
+	f.StringSliceVar(&c.ListenPeerURLs, "listen-peer", nil, "URL to serve other members at; may be repeated")
+	f.StringSliceVar(&c.AdvertisePeerURLs, "advertise-peer", nil, "URL other members are told to use; --listen-peer if not given")
+	f.StringVar(&c.InitialCluster, "initial-cluster", "", "all members, NAME=PEER-URL separated by commas; this one alone if not given")
+	f.StringVar(&c.InitialClusterState, "initial-cluster-state", "new", "new, or existing for a member that was added")
+	f.StringVar(&c.Token, "cluster-token", "signalbox", "keeps clusters apart that are made from the same URLs")
+	f.StringVar(&c.ClientTLS.CertFile, "client-tls-cert", "", "certificate file (PEM) for clients with https")
+	f.StringVar(&c.ClientTLS.KeyFile, "client-tls-key", "", "its private key")
+	f.StringVar(&c.ClientTLS.CAFile, "client-tls-client-ca", "", "certificate authorities (PEM) that clients must have a certificate of")
+	f.StringVar(&c.PeerTLS.CertFile, "peer-tls-cert", "", "certificate file (PEM) between members with https")
+	f.StringVar(&c.PeerTLS.KeyFile, "peer-tls-key", "", "its private key")
+	f.StringVar(&c.PeerTLS.CAFile, "peer-tls-ca", "", "certificate authorities (PEM) that members must have a certificate of")
+	f.DurationVar(&c.Retention, "retention", 10*time.Minute, "how long history is kept for those who lag")
+	f.Int64Var(&c.QuotaBytes, "quota-bytes", 2<<30, "largest size of the database")
+	f.DurationVar(&start, "start-timeout", 5*time.Minute, "how long to wait for the other members")
+	f.BoolVar(&plaintext, "allow-plaintext", false, "allow client URLs other than loopback without TLS: anyone there can read and write everything")
+	l.add(f)
+	return cmd
+}
+
+// guardURL is guard for a URL: only https is protected, and only if clients
+// must show a certificate; that is for the operator to decide.
+func guardURL(flag, raw string, allowed bool) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return &usageError{fmt.Errorf("--%s %q must be a URL, as http://127.0.0.1:2379", flag, raw)}
+	}
+	return guard(flag, u.Host, u.Scheme == "https", allowed)
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Exit codes, as docs/cli.md lists them.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // anything not named below
+	exitUsage       = 2 // the command line is wrong, or the input is
+	exitRefused     = 3 // no key, a wrong one, or one without the scope
+	exitNotFound    = 4
+	exitConflict    = 5 // it exists already, or was changed by somebody else
+	exitUnavailable = 6 // nobody answers, or the store has no quorum
+	exitLagging     = 7 // written, but not served by every node in time
+)
+
+// A usageError says that the command line is wrong.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// errLagging ends a command whose write stands but was not served everywhere
+// in time; who lags has been printed.
+var errLagging = errors.New("written, but not every live node served it in time")
+
+func exitCode(err error) int {
+	var usage *usageError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errLagging):
+		return exitLagging
+	}
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.OutOfRange:
+		return exitUsage
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return exitRefused
+	case codes.NotFound:
+		return exitNotFound
+	case codes.AlreadyExists, codes.Aborted, codes.FailedPrecondition:
+		return exitConflict
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return exitUnavailable
+	}
+	return exitFailed
+}
+
+// describe is what people read of an error: of a gRPC status its message, and
+// the fields it names.
+func describe(err error) string {
+	s, ok := status.FromError(err)
+	if !ok || s.Code() == codes.OK {
+		return err.Error()
+	}
+	text := strings.Builder{}
+	text.WriteString(s.Message())
+	for _, d := range s.Details() {
+		if bad, ok := d.(*errdetails.BadRequest); ok {
+			for _, v := range bad.GetFieldViolations() {
+				text.WriteString("\n  " + v.GetField() + ": " + v.GetDescription())
+			}
+		}
+	}
+	return text.String()
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
+
+	"signalbox/gateway"
+)
+
+// gatewayFlags are a gateway's, alone and in a control plane.
+type gatewayFlags struct {
+	addr    string
+	tls     serverTLS
+	origins []string
+	hosts   bool
+	wait    time.Duration
+}
+
+func (g *gatewayFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&g.addr, "api-listen", "127.0.0.1:8001", "address of the HTTP APIs: /v1, /api/routes, /docs; \"off\" for none")
+	g.tls.add(f, "api-", "the HTTP APIs")
+	f.StringSliceVar(&g.origins, "api-origin", nil, "web origin that may call /v1 from a browser, as https://ops.example.org, or *; may be repeated")
+	f.BoolVar(&g.hosts, "chp-host-routing", false, "in the CHP API, take the first segment of a route for a host")
+	f.DurationVar(&g.wait, "chp-wait", 5*time.Second, "how long a write through the CHP API waits for the nodes")
+}
+
+func (g *gatewayFlags) off() bool { return g.addr == "off" || g.addr == "" }
+
+// listen binds the address and makes the gateway over a connection.
+func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log *slog.Logger) (*http.Server, net.Listener, error) {
+	secure, err := g.tls.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := guard("api-listen", g.addr, secure != nil, plaintext); err != nil {
+		return nil, nil, err
+	}
+	handler, err := gateway.New(conn, gateway.Config{
+		HostRouting: g.hosts, WaitTimeout: g.wait, AllowedOrigins: g.origins, Version: version, Log: log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ln, err := listenTCP("api-listen", g.addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	log.Info("HTTP APIs listening", "addr", ln.Addr().String(), "tls", secure != nil)
+	return handler.Server(secure), ln, nil
+}
+
+func newGateway() *cobra.Command {
+	var (
+		g         gatewayFlags
+		addresses []string
+		to        clientTLS
+		plaintext bool
+		l         logFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "gateway",
+		Short: "Run only the HTTP front, pointed at control planes",
+		Long: `Runs the HTTP APIs (/v1, /api/routes, /docs) in front of control planes
+elsewhere. It keeps nothing: any number may run.`,
+		Example: `  signalbox gateway --controlplane cp1.internal:8002,cp2.internal:8002 --controlplane-ca ca.pem \
+    --api-listen :8001 --api-tls-cert gw.pem --api-tls-key gw.key`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := l.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if g.off() {
+				return &usageError{errors.New("a gateway needs --api-listen")}
+			}
+			creds, err := to.config()
+			if err != nil {
+				return err
+			}
+			conn, err := dial(addresses, creds)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = conn.Close() }()
+			server, ln, err := g.listen(conn, plaintext, log)
+			if err != nil {
+				return err
+			}
+			return serveHTTP(cmd.Context(), server, ln, log)
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given")
+	to.add(f, "controlplane-", "control planes")
+	g.add(f)
+	f.BoolVar(&plaintext, "allow-plaintext", false, "allow an address other than loopback without TLS: keys cross the network in the clear")
+	l.add(f)
+	return cmd
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/proto/rules"
+)
+
+func newKey() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "key",
+		Short: "Make, list and end API keys",
+		Long:  "API keys let callers in. Their scopes are:\n\n  " + strings.Join(rules.Scopes(), "\n  ") + "\n\nadmin implies all of them, and KIND:write implies KIND:read.",
+		Example: `  signalbox key create hub --scope routes:write
+  signalbox key create node-1 --scope node --node node-1
+  signalbox key list
+  signalbox key delete hub`,
+	}
+	cmd.AddCommand(newKeyCreate(), newKeyList(), newKeyDelete())
+	return cmd
+}
+
+func newKeyCreate() *cobra.Command {
+	var (
+		c       client
+		scopes  []string
+		node    string
+		expires time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make a key and print its secret, which is not shown again",
+		Args:  oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key := &signalboxv1.ApiKey{Name: args[0], Scopes: scopes, Node: node}
+			if expires != 0 {
+				key.ExpireTime = timestamppb.New(time.Now().Add(expires))
+			}
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				answer, err := signalboxv1.NewApiKeyServiceClient(conn).CreateApiKey(ctx, &signalboxv1.CreateApiKeyRequest{Key: key})
+				if err != nil {
+					return err
+				}
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintln(w, answer.GetSecret()) })
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&scopes, "scope", nil, "what the key may do; may be repeated")
+	f.StringVar(&node, "node", "", "the one node that a key with scope node is for")
+	f.DurationVar(&expires, "expires", 0, "how long the key is valid, as 720h; for ever if not given")
+	c.add(f)
+	return cmd
+}
+
+func newKeyList() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show all keys, without their secrets",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				answer, err := signalboxv1.NewApiKeyServiceClient(conn).ListApiKeys(ctx, &signalboxv1.ListApiKeysRequest{PageSize: 5000})
+				if err != nil {
+					return err
+				}
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) {
+					_, _ = fmt.Fprintln(w, "NAME\tSCOPES\tNODE\tEXPIRES\tMADE")
+					for _, k := range answer.GetKeys() {
+						expires := "never"
+						if k.GetExpireTime() != nil {
+							expires = k.GetExpireTime().AsTime().Format(time.RFC3339)
+						}
+						_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.GetName(), strings.Join(k.GetScopes(), " "), k.GetNode(), expires,
+							k.GetMeta().GetCreateTime().AsTime().Format(time.RFC3339))
+					}
+				})
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
+}
+
+func newKeyDelete() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "End a key on every control plane at once",
+		Args:  oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				if _, err := signalboxv1.NewApiKeyServiceClient(conn).DeleteApiKey(ctx, &signalboxv1.DeleteApiKeyRequest{Name: args[0]}); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "key %s ended\n", args[0])
+				return err
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"signalbox/node"
+)
+
+// nodeFlags are a node's, in `node` and in `up`.
+type nodeFlags struct {
+	id        string
+	listen    []string
+	tls       serverTLS
+	labels    []string
+	admin     string
+	remote    bool
+	drain     time.Duration
+	unix      bool
+	accessLog int
+}
+
+// add adds what a node does with its traffic; where it is fed from is said
+// elsewhere.
+func (n *nodeFlags) add(f *pflag.FlagSet, listen string, drain time.Duration) {
+	f.StringVar(&n.id, "id", "", "name of the node; the host name if not given")
+	f.StringArrayVar(&n.listen, "listen", []string{listen}, "address for public traffic, or LISTENER=ADDRESS; may be repeated")
+	n.tls.add(f, "", "public traffic")
+	f.StringArrayVar(&n.labels, "label", nil, "label of the node, KEY=VALUE; may be repeated")
+	f.StringVar(&n.admin, "admin-listen", "", "address of the admin endpoint: health, and with the node's key the table and profiles; none if not given")
+	f.BoolVar(&n.remote, "admin-remote", false, "allow --admin-listen to be other than a loopback address")
+	f.DurationVar(&n.drain, "drain-timeout", drain, "how long running exchanges may take to end at a stop")
+	f.BoolVar(&n.unix, "allow-unix-upstreams", false, "let routes reach unix sockets of this machine")
+	f.IntVar(&n.accessLog, "access-log", 0, "log every n-th exchange; 1 is all, 0 only failures")
+}
+
+// config is the node that the flags describe.
+func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
+	labels, err := labelMap(n.labels)
+	if err != nil {
+		return node.Config{}, err
+	}
+	c := node.Config{
+		ID: n.id, Labels: labels, Listeners: map[string]node.Listener{},
+		AdminAddr: n.admin, AllowRemoteAdmin: n.remote,
+		DrainTimeout: n.drain, AllowUnixUpstreams: n.unix, AccessLogSample: n.accessLog,
+		Log: log, Version: version,
+	}
+	for _, l := range n.listen {
+		name, addr, named := strings.Cut(l, "=")
+		if !named {
+			name, addr = "public", l
+		}
+		if _, twice := c.Listeners[name]; twice {
+			return node.Config{}, &usageError{fmt.Errorf("--listen names the listener %q twice", name)}
+		}
+		c.Listeners[name] = node.Listener{Addr: addr, CertFile: n.tls.cert, KeyFile: n.tls.key, ClientCAFile: n.tls.clients}
+	}
+	return c, nil
+}
+
+func newNode() *cobra.Command {
+	var (
+		n         nodeFlags
+		l         logFlags
+		addresses []string
+		to        clientTLS
+		key       keyFlags
+		state     string
+		plaintext bool
+	)
+	cmd := &cobra.Command{
+		Use:   "node",
+		Short: "Run one proxy node",
+		Long: `Runs a node: it serves public traffic by the routes that control planes feed it,
+and reports what it carried. It keeps a stream to every control plane, is fed by
+one, and goes on with what it has when there is none. It joins with an API key
+of scope "node".`,
+		Example: `  signalbox node --controlplane cp1.internal:8002,cp2.internal:8002 --controlplane-ca ca.pem \
+    --listen :80 --key-file /etc/signalbox/node.key --state-dir /var/lib/signalbox-node`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := l.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			c, err := n.config(log)
+			if err != nil {
+				return err
+			}
+			c.ControlPlanes, c.AllowPlaintext, c.StateDir = addresses, plaintext, state
+			c.Key, c.KeyFile = key.key, key.file
+			c.TLS = node.ControlPlaneTLS{Enabled: to.on, CAFile: to.ca, CertFile: to.cert, KeyFile: to.key, ServerName: to.name}
+			running, err := node.New(c)
+			if err != nil {
+				return &usageError{err}
+			}
+			return running.Run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given, and one names the others")
+	to.add(f, "controlplane-", "control planes")
+	key.add(f)
+	f.StringVar(&state, "state-dir", "", "directory for the last-known-good table, to start from when no control plane answers; none if not given")
+	n.add(f, ":8000", 30*time.Second)
+	f.BoolVar(&plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be reached without TLS: the key crosses the network in the clear")
+	l.add(f)
+	return cmd
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+func newNodes() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "nodes",
+		Short: "Show nodes, drain and forget them",
+		Example: `  signalbox nodes list
+  signalbox nodes drain node-1
+  signalbox nodes undrain node-1
+  signalbox nodes forget node-9`,
+	}
+	cmd.AddCommand(newNodesList(), newNodesGet(), newNodesDrain("drain", true), newNodesDrain("undrain", false), newNodesForget())
+	return cmd
+}
+
+func newNodesList() *cobra.Command {
+	var (
+		c       client
+		request signalboxv1.ListNodesRequest
+	)
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Show every node that is known, live or lost",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				request.PageSize = 5000
+				answer, err := signalboxv1.NewNodeServiceClient(conn).ListNodes(ctx, &request)
+				if err != nil {
+					return err
+				}
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { nodeTable(w, answer.GetNodes()) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&request.NamePrefix, "prefix", "", "only names that begin so")
+	cmd.Flags().StringArrayVar(&request.Labels, "label", nil, "only with this label, KEY or KEY=VALUE; may be repeated")
+	c.add(cmd.Flags())
+	return cmd
+}
+
+func newNodesGet() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "get NAME",
+		Short: "Show one node, and the records it rejects",
+		Args:  oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				answer, err := signalboxv1.NewNodeServiceClient(conn).GetNode(ctx, &signalboxv1.GetNodeRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) {
+					nodeTable(w, []*signalboxv1.Node{answer.GetNode()})
+					for _, r := range answer.GetNode().GetObserved().GetRejections() {
+						_, _ = fmt.Fprintf(w, "rejects %s %q at revision %d: %s\n", strings.ToLower(strings.TrimPrefix(r.GetKind().String(), "KIND_")), r.GetName(), r.GetRevision(), r.GetReason())
+					}
+				})
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
+}
+
+func nodeTable(w io.Writer, nodes []*signalboxv1.Node) {
+	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tREADY\tREV\tBEHIND\tFED BY\tVERSION\tLAST CONTACT\tREJECTS")
+	for _, n := range nodes {
+		o := n.GetObserved()
+		last := "-"
+		if o.GetLastContact() != nil {
+			last = time.Since(o.GetLastContact().AsTime()).Round(100*time.Millisecond).String() + " ago"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%t\t%d\t%d\t%s\t%s\t%s\t%d\n", n.GetName(), nodeState(o), o.GetReady(), o.GetServing().GetRevision(),
+			o.GetBehind(), o.GetControlPlane(), o.GetSoftwareVersion(), last, len(o.GetRejections()))
+	}
+}
+
+// nodeState is a node's standing as people say it.
+func nodeState(o *signalboxv1.NodeObserved) string {
+	switch o.GetState() {
+	case signalboxv1.NodeState_NODE_STATE_UNSPECIFIED:
+		return "unknown"
+	default:
+		return strings.ToLower(strings.TrimPrefix(o.GetState().String(), "NODE_STATE_"))
+	}
+}
+
+// newNodesDrain returns the command that asks a node to drain, or takes that
+// back. What else is wanted of the node stays.
+func newNodesDrain(use string, drain bool) *cobra.Command {
+	var (
+		c client
+		w writeFlags
+	)
+	cmd := &cobra.Command{
+		Use:   use + " NAME",
+		Short: map[bool]string{true: "Make a node not ready and let its exchanges end", false: "Make a drained node ready again"}[drain],
+		Args:  oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				api := signalboxv1.NewNodeServiceClient(conn)
+				known, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				node := known.GetNode()
+				expect := node.GetMeta().GetRevision()
+				if node.Wanted == nil {
+					node.Wanted = new(signalboxv1.NodeWanted)
+				}
+				node.Wanted.Drain = drain
+				wait, timeout := w.kind()
+				answer, err := api.PutNode(ctx, &signalboxv1.PutNodeRequest{Node: node, ExpectedRevision: &expect, Wait: wait, WaitTimeout: timeout})
+				if err != nil {
+					return err
+				}
+				return w.told(cmd.OutOrStdout(), "node "+args[0]+" "+use, answer.GetResult())
+			})
+		},
+	}
+	w.addWait(cmd.Flags())
+	c.add(cmd.Flags())
+	return cmd
+}
+
+func newNodesForget() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "forget NAME",
+		Short: "Drop what is wanted of a node, and the node if it is lost",
+		Args:  oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				_, err := signalboxv1.NewNodeServiceClient(conn).DeleteNode(ctx, &signalboxv1.DeleteNodeRequest{Name: args[0]})
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "node %s forgotten\n", args[0])
+				return err
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/credentials"
+
+	"signalbox/controlplane"
+	"signalbox/store/etcd"
+	"signalbox/store/etcd/embedded"
+)
+
+// planeFlags are a control plane's, in `controlplane` and in `up`.
+type planeFlags struct {
+	id, advertise  string
+	grpc, api      string
+	grpcTLS        serverTLS
+	gateway        gatewayFlags
+	plaintext      bool
+	admin, chp     string
+	lease, reports time.Duration
+}
+
+func (p *planeFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&p.id, "controlplane-id", "", "name of this replica; host name and gRPC port if not given")
+	f.StringVar(&p.grpc, "grpc-listen", "127.0.0.1:8002", "address of the gRPC API, for nodes, gateways and grpcurl")
+	f.StringVar(&p.advertise, "advertise", "", "HOST:PORT at which nodes reach the gRPC API; --grpc-listen if that names a host")
+	p.grpcTLS.add(f, "grpc-", "the gRPC API")
+	p.gateway.add(f)
+	f.BoolVar(&p.plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS: keys cross the network in the clear")
+	f.StringVar(&p.admin, "admin-key", "", "secret of the API key \"bootstrap\"; better given as SIGNALBOX_ADMIN_KEY")
+	f.StringVar(&p.chp, "chp-token", "", "secret of the API key \"chp\", for the CHP API; better given as SIGNALBOX_CHP_TOKEN or CONFIGPROXY_AUTH_TOKEN")
+	f.DurationVar(&p.lease, "lease-ttl", 5*time.Second, "how long a silent control plane or node counts as present")
+	f.DurationVar(&p.reports, "report-interval", time.Second, "how often nodes report what they carried")
+}
+
+// A plane is a control plane with its gateway, about to run: its addresses are
+// bound.
+type plane struct {
+	flags   *planeFlags
+	config  controlplane.Config
+	grpc    net.Listener
+	api     net.Listener // nil without a gateway
+	gateway *http.Server
+	front   net.Listener // the gateway's own way to the gRPC API
+	node    net.Listener // the own way of a node in this process, when others need TLS
+	creds   credentials.TransportCredentials
+	close   func()
+	log     *slog.Logger
+}
+
+// listen checks the flags and binds the addresses.
+func (p *planeFlags) listen(keeper *etcd.Keeper, log *slog.Logger) (*plane, error) {
+	secure, err := p.grpcTLS.config()
+	if err != nil {
+		return nil, err
+	}
+	if err := guard("grpc-listen", p.grpc, secure != nil, p.plaintext); err != nil {
+		return nil, err
+	}
+	pl := &plane{flags: p, log: log, close: func() {}}
+	if secure != nil {
+		pl.creds = credentials.NewTLS(secure)
+	}
+	if pl.grpc, err = listenTCP("grpc-listen", p.grpc); err != nil {
+		return nil, err
+	}
+	if err := pl.listenAPI(); err != nil {
+		_ = pl.grpc.Close()
+		return nil, err
+	}
+	port := pl.grpc.Addr().(*net.TCPAddr).Port
+	pl.config = controlplane.Config{
+		ID: p.id, Address: p.advertise, Version: version,
+		Records: keeper, Notes: keeper,
+		AdminKey: p.admin, CHPToken: p.chp,
+		LeaseTTL: p.lease, ReportInterval: p.reports,
+		Log: log,
+	}
+	if pl.config.ID == "" {
+		host, _ := os.Hostname()
+		pl.config.ID = fmt.Sprintf("%s-%d", host, port)
+	}
+	if host, _, _ := net.SplitHostPort(p.grpc); p.advertise == "" && host != "" && !net.ParseIP(host).IsUnspecified() {
+		pl.config.Address = net.JoinHostPort(host, fmt.Sprint(port))
+	}
+	return pl, nil
+}
+
+// listenAPI binds the gateway's address and makes the gateway.
+func (pl *plane) listenAPI() error {
+	if pl.flags.gateway.off() {
+		return nil
+	}
+	local, conn, err := inProcess()
+	if err != nil {
+		return err
+	}
+	if pl.gateway, pl.api, err = pl.flags.gateway.listen(conn, pl.flags.plaintext, pl.log); err != nil {
+		_ = conn.Close()
+		return err
+	}
+	pl.front = local
+	pl.close = func() { _ = conn.Close() }
+	return nil
+}
+
+// local is the address at which a node in this process reaches the gRPC API:
+// without TLS, and so on a loopback address of its own if there is any.
+func (pl *plane) local() (string, error) {
+	if pl.creds == nil {
+		return pl.grpc.Addr().String(), nil
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	pl.node = ln
+	return ln.Addr().String(), nil
+}
+
+// abandon gives up a plane that was not run.
+func (pl *plane) abandon() error {
+	pl.close()
+	for _, ln := range []net.Listener{pl.grpc, pl.api, pl.front, pl.node} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+	return nil
+}
+
+// run serves until ctx ends.
+func (pl *plane) run(ctx context.Context) error {
+	defer pl.close()
+	endpoints := []controlplane.Endpoint{{Listener: pl.grpc, Credentials: pl.creds}}
+	for _, own := range []net.Listener{pl.front, pl.node} {
+		if own != nil {
+			endpoints = append(endpoints, controlplane.Endpoint{Listener: own})
+		}
+	}
+	// The gateway stops first, so that its requests can end.
+	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return controlplane.New(pl.config).Run(planeCtx, endpoints...) })
+	g.Go(func() error {
+		defer stopPlane()
+		if pl.gateway == nil {
+			<-gctx.Done()
+			return nil
+		}
+		return serveHTTP(gctx, pl.gateway, pl.api, pl.log)
+	})
+	return g.Wait()
+}
+
+// listenTCP binds an address, and names the flag it came from if it cannot.
+func listenTCP(flag, addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--%s %s: %w", flag, addr, errors.Unwrap(err))
+	}
+	return ln, nil
+}
+
+// etcdFlags are how an etcd elsewhere is reached.
+type etcdFlags struct {
+	endpoints              []string
+	tls                    clientTLS
+	user, password, prefix string
+}
+
+func (e *etcdFlags) add(f *pflag.FlagSet) {
+	f.StringSliceVar(&e.endpoints, "etcd", nil, "client URL of an etcd member; several may be given. Without it, an etcd is run in this process, with --data-dir")
+	e.tls.add(f, "etcd-", "etcd")
+	f.StringVar(&e.user, "etcd-user", "", "user to log in to etcd as")
+	f.StringVar(&e.password, "etcd-password", "", "its password; better given as SIGNALBOX_ETCD_PASSWORD")
+	f.StringVar(&e.prefix, "etcd-prefix", "", "put before every key, so that several clusters can share an etcd")
+}
+
+func (e *etcdFlags) open(log *slog.Logger) (*etcd.Keeper, func(), error) {
+	secure, err := e.tls.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper, err := etcd.Open(etcd.Config{Endpoints: e.endpoints, TLS: secure, Username: e.user, Password: e.password, Prefix: e.prefix, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	return keeper, func() { _ = keeper.Close() }, nil
+}
+
+// openEmbedded starts an etcd member in this process, alone.
+func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*etcd.Keeper, func(), error) {
+	member, err := embedded.Start(ctx, embedded.Config{DataDir: dir, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper, err := member.Keeper(etcd.Config{Logger: log})
+	if err != nil {
+		member.Close()
+		return nil, nil, err
+	}
+	return keeper, func() {
+		_ = keeper.Close()
+		member.Close()
+	}, nil
+}
+
+func newControlPlane() *cobra.Command {
+	var (
+		p    planeFlags
+		e    etcdFlags
+		l    logFlags
+		data string
+	)
+	cmd := &cobra.Command{
+		Use:   "controlplane",
+		Short: "Run a control plane with its gateway, on an etcd",
+		Long: `Runs one control plane replica: the gRPC API, the feed to nodes, and, unless
+--api-listen is "off", the gateway in front of it. Any number of replicas work
+on one etcd; none needs another to be there. Without --etcd, an etcd runs in
+this process and keeps its data in --data-dir; then this is the only replica.`,
+		Example: `  signalbox controlplane --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 \
+    --grpc-listen :8002 --grpc-tls-cert cp.pem --grpc-tls-key cp.key --advertise cp1.internal:8002
+  signalbox controlplane --data-dir /var/lib/signalbox`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := l.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			chpTokenFromCHP(&p)
+			keeper, closeStore, err := openStore(cmd.Context(), &e, data, log)
+			if err != nil {
+				return err
+			}
+			defer closeStore()
+			pl, err := p.listen(keeper, log)
+			if err != nil {
+				return err
+			}
+			pl.config.Ready = func(made string) {
+				if made != "" {
+					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "The first admin key, shown this once:\n\n  %s\n\n", made)
+				}
+				log.Info("control plane ready", "controlplane", pl.config.ID)
+			}
+			return pl.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&data, "data-dir", "", "directory of the etcd in this process")
+	e.add(f)
+	p.add(f)
+	l.add(f)
+	return cmd
+}
+
+func openStore(ctx context.Context, e *etcdFlags, data string, log *slog.Logger) (*etcd.Keeper, func(), error) {
+	switch {
+	case len(e.endpoints) > 0 && data != "":
+		return nil, nil, &usageError{errors.New("--etcd and --data-dir are alternatives")}
+	case len(e.endpoints) > 0:
+		return e.open(log)
+	case data == "":
+		return nil, nil, &usageError{errors.New("give an etcd by --etcd, or a directory for one in this process by --data-dir")}
+	}
+	return openEmbedded(ctx, data, log)
+}
+
+// chpTokenFromCHP takes the token from where configurable-http-proxy has it,
+// unless it was given otherwise.
+func chpTokenFromCHP(p *planeFlags) {
+	if p.chp == "" {
+		p.chp = os.Getenv("CONFIGPROXY_AUTH_TOKEN")
+	}
+}

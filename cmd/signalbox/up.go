@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"signalbox/controlplane/auth"
+	"signalbox/node"
+)
+
+// upFlags are those of `signalbox up`.
+type upFlags struct {
+	plane planeFlags
+	node  nodeFlags
+	log   logFlags
+	data  string
+	demo  string
+}
+
+func newUp() *cobra.Command {
+	var u upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run everything in one process, on an etcd of its own",
+		Long: `Runs a control plane, its gateway, one node and an etcd in one process: the
+quick start, and a small installation for real. Everything is kept in
+--data-dir. More nodes can join at --grpc-listen.`,
+		Example: `  signalbox up
+  signalbox up --data-dir /var/lib/signalbox --listen :80 --demo-listen off`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := u.log.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			chpTokenFromCHP(&u.plane)
+			return u.run(cmd.Context(), cmd.OutOrStdout(), log)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&u.data, "data-dir", "signalbox-data", "directory for everything that is kept")
+	f.StringVar(&u.demo, "demo-listen", "127.0.0.1:8003", "address of a small upstream to try things with; \"off\" for none")
+	u.plane.add(f)
+	u.node.add(f, "127.0.0.1:8000", 5*time.Second)
+	u.log.add(f)
+	return cmd
+}
+
+// run starts the parts, in the order data flows, and stops when one of them
+// does. Nothing outlives it.
+func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) error {
+	// 1. who may come in
+	adminFile, nodeKey, err := u.keys()
+	if err != nil {
+		return err
+	}
+
+	// 2. what is kept
+	keeper, closeStore, err := openEmbedded(ctx, filepath.Join(u.data, "etcd"), log)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+
+	// 3. what is decided, and how it is asked for
+	pl, err := u.plane.listen(keeper, log)
+	if err != nil {
+		return err
+	}
+	ready := make(chan struct{})
+	pl.config.NodeKey = nodeKey
+	pl.config.Ready = func(string) { close(ready) }
+
+	// 4. what is done
+	n, err := u.newNode(ctx, pl, nodeKey, log)
+	if err != nil {
+		return errors.Join(err, pl.abandon())
+	}
+
+	// The control plane outlives the node, so that the node can take its leave.
+	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return pl.run(planeCtx) })
+	g.Go(func() error {
+		defer stopPlane()
+		return n.Run(ctx)
+	})
+	g.Go(func() error { return u.serveDemo(ctx, log) })
+	g.Go(func() error {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil
+		}
+		if awaitReady(ctx, n) {
+			u.say(out, pl, n, adminFile)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// newNode returns the node of this process, with its addresses bound.
+func (u *upFlags) newNode(ctx context.Context, pl *plane, key string, log *slog.Logger) (*node.Node, error) {
+	c, err := u.node.config(log)
+	if err != nil {
+		return nil, err
+	}
+	own, err := pl.local()
+	if err != nil {
+		return nil, err
+	}
+	c.ControlPlanes, c.Key, c.AllowPlaintext = []string{own}, key, true
+	c.StateDir = filepath.Join(u.data, "node")
+	n, err := node.New(c)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return n, n.Listen(ctx)
+}
+
+// awaitReady waits until the node is ready, or ctx ends.
+func awaitReady(ctx context.Context, n *node.Node) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !n.Ready() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// keys finds the secrets of the admin's key and of the node's, or makes them:
+// they are kept beside the data, for their owner alone.
+func (u *upFlags) keys() (adminFile, nodeKey string, err error) {
+	if err := os.MkdirAll(u.data, 0o700); err != nil {
+		return "", "", fmt.Errorf("--data-dir: %w", err)
+	}
+	if u.plane.admin == "" {
+		adminFile = filepath.Join(u.data, "admin.key")
+		if u.plane.admin, err = keepSecret(adminFile); err != nil {
+			return "", "", err
+		}
+	}
+	nodeKey, err = keepSecret(filepath.Join(u.data, "node.key"))
+	return adminFile, nodeKey, err
+}
+
+// keepSecret returns what a file holds, or a new secret that it holds from
+// now on.
+func keepSecret(file string) (string, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // below the operator's own directory
+	if err == nil && strings.TrimSpace(string(text)) != "" {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	secret := auth.NewSecret()
+	return secret, os.WriteFile(file, []byte(secret+"\n"), 0o600)
+}
+
+// serveDemo serves the demo upstream, unless it is off.
+func (u *upFlags) serveDemo(ctx context.Context, log *slog.Logger) error {
+	if u.demoOff() {
+		return nil
+	}
+	ln, err := listenTCP("demo-listen", u.demo)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: http.HandlerFunc(demo), ReadHeaderTimeout: 10 * time.Second}
+	return serveHTTP(ctx, server, ln, log)
+}
+
+// say prints what to try.
+func (u *upFlags) say(out io.Writer, pl *plane, n *node.Node, adminFile string) {
+	key := "$SIGNALBOX_ADMIN_KEY"
+	if adminFile != "" {
+		key = "$(cat " + adminFile + ")"
+	}
+	public := "http://" + n.Addr("public")
+	if u.node.tls.cert != "" {
+		public = "https://" + n.Addr("public")
+	}
+	_, _ = fmt.Fprintf(out, "\nSignalbox %s is up.\n\n  public traffic  %s\n  gRPC API        %s\n", version, public, pl.grpc.Addr())
+	if pl.api != nil {
+		api := "http://" + pl.api.Addr().String()
+		if u.plane.gateway.tls.cert != "" {
+			api = "https://" + pl.api.Addr().String()
+		}
+		_, _ = fmt.Fprintf(out, "  HTTP APIs       %s   (try them at %s/docs)\n", api, api)
+		if !u.demoOff() {
+			_, _ = fmt.Fprintf(out, tryIt, key, u.demo, api, public)
+		}
+	}
+	_, _ = fmt.Fprintf(out, "\nCtrl-C ends it. What was written stays in %s.\n\n", u.data)
+}
+
+// tryIt is to be filled with the admin key, the demo upstream, and where the
+// HTTP APIs and public traffic are.
+const tryIt = `
+Add a route to the demo upstream, wait until the node serves it, and use it:
+
+  curl -H "Authorization: Bearer %s" -d '{
+    "route": {"name": "hello", "match": {"pathPrefix": "/hello"}, "upstreams": [{"url": "http://%s"}]},
+    "wait": "nodes"}' %s/v1/routes
+  curl %s/hello
+`
+
+func (u *upFlags) demoOff() bool { return u.demo == "off" || u.demo == "" }
