@@ -213,9 +213,37 @@ func TestEventsDoNotHoldUpAShutdown(t *testing.T) {
 	}
 }
 
-// A body that took long must not leave its deadline behind: the wait for nodes
-// may be longer.
+// deadlines is a connection that remembers what it was told.
+type deadlines struct {
+	http.ResponseWriter
+	read, write time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error  { d.read = at; return nil }
+func (d *deadlines) SetWriteDeadline(at time.Time) error { d.write = at; return nil }
+
+// A body's deadline must end with the body: the wait for nodes may be longer,
+// and a deadline that passes meanwhile would end the request.
 func TestABodysDeadlineEndsWithTheBody(t *testing.T) {
+	conn := &deadlines{ResponseWriter: httptest.NewRecorder()}
+	r := withDeadlines(conn, httptest.NewRequest("POST", "/", strings.NewReader("body")))
+	if conn.read.IsZero() || conn.write.IsZero() {
+		t.Fatal("there are no deadlines")
+	}
+	if _, err := io.ReadAll(r.Body); err != nil {
+		t.Fatal(err)
+	}
+	if !conn.read.IsZero() {
+		t.Error("the deadline stays after the body")
+	}
+	conn = &deadlines{ResponseWriter: httptest.NewRecorder()}
+	withDeadlines(conn, httptest.NewRequest("GET", "/", nil))
+	if !conn.read.IsZero() {
+		t.Error("there is a deadline without a body")
+	}
+}
+
+func TestAConnectionIsUsedAgain(t *testing.T) {
 	_, g := start(t, Config{})
 	_, addr := serve(t, g)
 	conn, err := net.Dial("tcp", addr)
@@ -224,7 +252,7 @@ func TestABodysDeadlineEndsWithTheBody(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	in := bufio.NewReader(conn)
-	for i := range 3 { // on one connection
+	for i := range 3 {
 		body := fmt.Sprintf(`{"target":"http://h:%d"}`, i+1)
 		_, err := fmt.Fprintf(conn, "POST /api/routes/x HTTP/1.1\r\nHost: h\r\nAuthorization: token %s\r\nContent-Length: %d\r\n\r\n%s",
 			gatewaytest.Admin, len(body), body)

@@ -79,6 +79,9 @@ func TestANameThatIsTakenIsPassedBy(t *testing.T) {
 	if got := p.cp.Route("chp/x"); got.GetMatch().GetPathPrefix() != "/elsewhere" {
 		t.Errorf("the other route was overwritten: %v", got)
 	}
+	if p.cp.Route("chp/x%~2") == nil {
+		t.Error("the route has another name")
+	}
 	p.must(200, "GET", "/api/routes/x", "")
 	p.must(201, "POST", "/api/routes/x", good)
 	p.must(204, "DELETE", "/api/routes/x", "")

@@ -308,14 +308,15 @@ func TestWhatCannotGoOnEndsWithItsReason(t *testing.T) {
 	for _, c := range []struct {
 		name, query string
 		before      error
+		patience    time.Duration
 		want        string
 	}{
-		{"without an id something would be lost", "", nil, "UNAVAILABLE"},
-		{"a key that is gone", "?after=e1.101.0", status.Error(codes.Unauthenticated, "the key was deleted"), "UNAUTHENTICATED"},
-		{"no control plane for too long", "?after=e1.101.0", status.Error(codes.Unavailable, "nobody is left"), "UNAVAILABLE"},
+		{"without an id something would be lost", "", nil, time.Hour, "UNAVAILABLE"},
+		{"a key that is gone", "?after=e1.101.0", status.Error(codes.Unauthenticated, "the key was deleted"), time.Hour, "UNAUTHENTICATED"},
+		{"no control plane for too long", "?after=e1.101.0", status.Error(codes.Unavailable, "nobody is left"), time.Millisecond, "UNAVAILABLE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := start(t, Config{Patience: time.Millisecond}, false)
+			f := start(t, Config{Patience: c.patience}, false)
 			f.put("a")
 			rd := f.follow(c.query)
 			f.cp.Before(func(string) error { return c.before })
