@@ -30,7 +30,7 @@ func shown(r *store.Record) *signalboxv1.ApiKey {
 }
 
 // CreateApiKey implements ApiKeyService.
-func (s *apiKeys) CreateApiKey(ctx context.Context, req *signalboxv1.CreateApiKeyRequest) (*signalboxv1.CreateApiKeyResponse, error) {
+func (s *apiKeys) CreateApiKey(ctx context.Context, req *signalboxv1.CreateApiKeyRequest) (*signalboxv1.CreateApiKeyResponse, error) { //nolint:revive // the name is protoc-gen-go-grpc's
 	if err := checkNewKey(req.GetKey()); err != nil {
 		return nil, s.fail(err)
 	}
@@ -82,7 +82,7 @@ func (c *core) seen(ctx context.Context, v store.Version) {
 }
 
 // GetApiKey implements ApiKeyService.
-func (s *apiKeys) GetApiKey(ctx context.Context, req *signalboxv1.GetApiKeyRequest) (*signalboxv1.GetApiKeyResponse, error) {
+func (s *apiKeys) GetApiKey(ctx context.Context, req *signalboxv1.GetApiKeyRequest) (*signalboxv1.GetApiKeyResponse, error) { //nolint:revive // the name is protoc-gen-go-grpc's
 	r, err := s.find(ctx, apiKeyKey(req.GetName()))
 	if err != nil {
 		return nil, s.fail(err)
@@ -91,7 +91,7 @@ func (s *apiKeys) GetApiKey(ctx context.Context, req *signalboxv1.GetApiKeyReque
 }
 
 // ListApiKeys implements ApiKeyService.
-func (s *apiKeys) ListApiKeys(ctx context.Context, req *signalboxv1.ListApiKeysRequest) (*signalboxv1.ListApiKeysResponse, error) {
+func (s *apiKeys) ListApiKeys(ctx context.Context, req *signalboxv1.ListApiKeysRequest) (*signalboxv1.ListApiKeysResponse, error) { //nolint:revive // the name is protoc-gen-go-grpc's
 	var bad problems
 	pg := bad.page(req)
 	if err := bad.err(); err != nil {
@@ -115,7 +115,7 @@ func (s *apiKeys) ListApiKeys(ctx context.Context, req *signalboxv1.ListApiKeysR
 }
 
 // DeleteApiKey implements ApiKeyService.
-func (s *apiKeys) DeleteApiKey(ctx context.Context, req *signalboxv1.DeleteApiKeyRequest) (*signalboxv1.DeleteApiKeyResponse, error) {
+func (s *apiKeys) DeleteApiKey(ctx context.Context, req *signalboxv1.DeleteApiKeyRequest) (*signalboxv1.DeleteApiKeyResponse, error) { //nolint:revive // the name is protoc-gen-go-grpc's
 	var bad problems
 	bad.name("name", req.GetName())
 	bad.expected(req.ExpectedRevision)

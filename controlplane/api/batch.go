@@ -100,7 +100,7 @@ func (c *core) batchResult(ctx context.Context, done []piece, wait waiting, reco
 // count is how many records the pieces changed.
 func count(done []piece) (n int32) {
 	for _, p := range done {
-		n += int32(p.records) //nolint:gosec // a transaction holds few
+		n += int32(p.records)
 	}
 	return n
 }

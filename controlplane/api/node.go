@@ -110,17 +110,19 @@ func (s *nodes) DeleteNode(ctx context.Context, req *signalboxv1.DeleteNodeReque
 		planDelete(r, &txn)
 		return txn, nil
 	})
-	if err != nil && !errors.Is(err, errNothing) {
+	stored := !errors.Is(err, errNothing)
+	if err != nil && stored {
 		return nil, s.fail(err)
 	}
 	known := s.Nodes.Get(key.Name, nil) != nil
-	if forgotten := s.Nodes.Forget(key.Name); err != nil && !known && !forgotten {
-		return nil, s.fail(notFound(key))
-	}
-	if err != nil {
+	forgotten := s.Nodes.Forget(key.Name)
+	switch {
+	case stored:
+		return &signalboxv1.DeleteNodeResponse{Result: s.result(ctx, v, nil)}, nil
+	case known || forgotten:
 		return &signalboxv1.DeleteNodeResponse{Result: &signalboxv1.WriteResult{}}, nil
 	}
-	return &signalboxv1.DeleteNodeResponse{Result: s.result(ctx, v, nil)}, nil
+	return nil, s.fail(notFound(key))
 }
 
 // labelsOf is what a node's labels are, as far as anybody knows.

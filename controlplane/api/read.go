@@ -49,8 +49,8 @@ func version(v store.Version) *signalboxv1.Version {
 func answer(v store.Version, s observe.Standing) *signalboxv1.WriteResult {
 	return &signalboxv1.WriteResult{
 		Version:      version(v),
-		NodesLive:    int32(s.Live),    //nolint:gosec // there are not that many
-		NodesServing: int32(s.Serving), //nolint:gosec // nor of these
+		NodesLive:    int32(s.Live),
+		NodesServing: int32(s.Serving),
 		Lagging:      s.Lagging,
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -39,7 +38,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func bounded(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -47,11 +46,10 @@ func bounded(t testing.TB) context.Context {
 	return ctx
 }
 
-// follow runs a replica of a store, and whatever else there is to run, until
-// the test ends.
-func follow(t *testing.T, st store.Records, also ...func(context.Context)) *replica.Replica {
+// follow runs a replica of a store until the test ends.
+func follow(t *testing.T, st store.Records) *replica.Replica {
 	r := replica.New(st, quiet())
-	run(t, append(also, func(ctx context.Context) { _ = r.Run(ctx) })...)
+	run(t, func(ctx context.Context) { _ = r.Run(ctx) })
 	return r
 }
 
