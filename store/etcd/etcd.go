@@ -30,8 +30,9 @@ const (
 	// callTimeout bounds a call whose caller has set no earlier deadline;
 	// etcd itself gives up a request after about seven seconds.
 	callTimeout = 10 * time.Second
-	// attemptTimeout bounds one attempt at a read. A member that hangs is
-	// then passed over for the next; writes cannot be tried twice.
+	// attemptTimeout bounds the first attempt at a read; each later one has
+	// twice the time. A member that hangs is passed over for the next. Writes
+	// cannot be tried twice.
 	attemptTimeout = 3 * time.Second
 
 	// A silent connection is probed after keepAliveTime (gRPC takes no less)
@@ -92,11 +93,20 @@ func Open(cfg Config) (*Keeper, error) {
 	if len(cfg.Endpoints) == 0 {
 		return nil, errors.New("etcd: no endpoints are given")
 	}
+	if (cfg.Username == "") != (cfg.Password == "") {
+		return nil, errors.New("etcd: a user name and a password are given together, or neither")
+	}
+	// With a name and a password the client would insist on logging in now.
+	// With a token it does not; etcd refuses this one, if it asks for any, and
+	// then the client logs in.
+	placeholder := ""
+	if cfg.Username != "" {
+		placeholder = "none yet"
+	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            cfg.Endpoints,
 		TLS:                  cfg.TLS,
-		Username:             cfg.Username,
-		Password:             cfg.Password,
+		Token:                placeholder,
 		DialTimeout:          cmp.Or(cfg.DialTimeout, 3*time.Second),
 		DialKeepAliveTime:    keepAliveTime,
 		DialKeepAliveTimeout: keepAliveTimeout,
@@ -114,6 +124,7 @@ func Open(cfg Config) (*Keeper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
+	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
 	k, err := New(client, cfg)
 	if err != nil {
 		return nil, errors.Join(err, client.Close())

@@ -1,8 +1,10 @@
 package etcd_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
@@ -118,4 +120,8 @@ func TestPromisesInProcess(t *testing.T) {
 			},
 		}
 	})
+}
+
+func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }

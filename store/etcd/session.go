@@ -70,6 +70,8 @@ func (k *Keeper) Session(ctx context.Context, ttl time.Duration) (store.Session,
 func (s *session) keepUp(ctx context.Context, sent time.Time) {
 	defer close(s.stopped)
 	defer s.lose()
+	var l line
+	defer l.hangUp()
 	for wait := s.safe / 3; ; {
 		end := sent.Add(s.safe)
 		select {
@@ -81,7 +83,7 @@ func (s *session) keepUp(ctx context.Context, sent time.Time) {
 		if !now.Before(end) {
 			return
 		}
-		ttl, err := s.renew(ctx, min(s.safe/3, end.Sub(now)))
+		ttl, err := s.renew(ctx, &l, min(s.safe/3, end.Sub(now)))
 		switch {
 		case err != nil:
 			wait = renewPause
@@ -93,19 +95,42 @@ func (s *session) keepUp(ctx context.Context, sent time.Time) {
 	}
 }
 
-// renew renews the lease once and returns what it then has to live, zero when
-// it has ended.
-func (s *session) renew(ctx context.Context, patience time.Duration) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	stream, err := s.k.streams.Lease.LeaseKeepAlive(clientv3.WithRequireLeader(ctx), grpc.WaitForReady(true))
-	if err != nil {
+// line is a stream for renewals; zero when there is none. Opening one may be
+// dear: an etcd with passwords asks for it.
+type line struct {
+	stream pb.Lease_LeaseKeepAliveClient
+	cut    context.CancelFunc
+}
+
+func (l *line) hangUp() {
+	if l.cut != nil {
+		l.cut()
+	}
+	*l = line{}
+}
+
+// renew renews the lease once, over a line that is there or a new one, and
+// returns what it then has to live: zero when it has ended.
+func (s *session) renew(ctx context.Context, l *line, patience time.Duration) (ttl int64, err error) {
+	if l.cut == nil {
+		ctx, l.cut = context.WithCancel(ctx)
+	}
+	late := time.AfterFunc(patience, l.cut)
+	defer func() {
+		if !late.Stop() || err != nil {
+			l.hangUp()
+		}
+	}()
+	if l.stream == nil {
+		l.stream, err = s.k.streams.Lease.LeaseKeepAlive(clientv3.WithRequireLeader(ctx), grpc.WaitForReady(true))
+		if err != nil {
+			return 0, err
+		}
+	}
+	if err := l.stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(s.lease)}); err != nil {
 		return 0, err
 	}
-	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: int64(s.lease)}); err != nil {
-		return 0, err
-	}
-	resp, err := stream.Recv()
+	resp, err := l.stream.Recv()
 	return resp.GetTTL(), err
 }
 

@@ -19,7 +19,7 @@ const (
 	// the page before. With small records that is maxPage: more of them take
 	// no less time, and fewer take longer, since etcd counts the rest for
 	// each page.
-	firstPage, maxPage = 500, 5000
+	firstPage, maxPage = 100, 5000
 	pageBytes          = 4 << 20
 	// pageTimeout bounds the wait for one page.
 	pageTimeout = 30 * time.Second

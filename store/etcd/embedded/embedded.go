@@ -62,7 +62,8 @@ type Config struct {
 	// QuotaBytes bounds the database; a store that reaches it takes no more
 	// writes. Default 2 GiB.
 	QuotaBytes int64
-	// Unsafe loses writes when the machine fails, and is faster. For tests.
+	// Unsafe loses writes when the machine fails, and hashes passwords badly,
+	// but is faster. For tests.
 	Unsafe bool
 	// Logger is told of what ends the process, and of all else at debug level.
 	// Default: nobody.
@@ -251,7 +252,10 @@ func (c Config) settings() (*embed.Config, error) {
 	s.Dir = c.DataDir
 	s.InitialClusterToken = cmp.Or(c.Token, "signalbox")
 	s.ClusterState = cmp.Or(c.InitialClusterState, embed.ClusterStateFlagNew)
-	s.UnsafeNoFsync = c.Unsafe
+	if c.Unsafe {
+		s.UnsafeNoFsync = true
+		s.BcryptCost = 4
+	}
 	s.QuotaBackendBytes = c.QuotaBytes
 	s.AutoCompactionMode = embed.CompactorModePeriodic
 	s.AutoCompactionRetention = cmp.Or(c.Retention, 10*time.Minute).String()
