@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -10,7 +11,10 @@ import (
 // lingerTime is how long a client may go on sending a body that nobody reads
 // any more. To close at once would make the kernel reset the connection, and
 // the client might never see the answer (RFC 9112, section 9.6).
-const lingerTime = 500 * time.Millisecond
+const (
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
 
 // soon is how long a body must have been coming to count as activity before
 // it is known how the exchange ends.
@@ -26,6 +30,8 @@ type clientBody struct {
 	// expected says that the client waits for a 100 before it sends.
 	expected bool
 	atEnd    atomic.Bool
+
+	reading sync.Mutex // held while src is read
 }
 
 // newClientBody returns the body of x's request, which has one.
@@ -54,7 +60,9 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		b.expected = false
 		b.goOn()
 	}
+	b.reading.Lock()
 	n, err := b.src.Read(p)
+	b.reading.Unlock()
 	if n > 0 {
 		b.x.gotten(n)
 		b.x.touch(time.Since(b.x.begun) >= soon)
@@ -103,10 +111,19 @@ func (b *clientBody) deadline(t time.Time) error {
 	return http.ErrNotSupported
 }
 
-// linger gives a client that still sends a moment, so that net/http can read
-// what is under way before it closes.
+// linger sends the answer and gives a client that still sends a moment to hear
+// it, reading on for nobody. net/http would wait without a bound.
 func (b *clientBody) linger() {
-	if !b.atEnd.Load() && b.x.r.ProtoMajor == 1 {
-		_ = b.deadline(time.Now().Add(lingerTime)) // where it fails, the connection is gone
+	if b.atEnd.Load() || b.x.r.ProtoMajor != 1 {
+		return
 	}
+	if f, ok := b.x.w.(http.Flusher); ok {
+		f.Flush()
+	}
+	if b.deadline(time.Now().Add(lingerTime)) != nil {
+		return // the connection is gone
+	}
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	_, _ = io.CopyN(io.Discard, b.src, lingerBytes) // whatever there is
 }

@@ -46,6 +46,7 @@ type exchange struct {
 	started  bool // the response's header is written, if perhaps not sent
 	dirty    bool // something is written and not sent
 	failed   *failure
+	aborted  bool // the client's stream was ended abruptly
 
 	received, sent atomic.Int64
 	moved          atomic.Int64 // when something did, in nanoseconds since 1970
@@ -120,10 +121,10 @@ func (x *exchange) end() {
 		x.served.life.end(x)
 		x.cancel(nil)
 	}
-	if x.body != nil {
+	x.log()
+	if x.body != nil && !x.aborted {
 		x.body.linger()
 	}
-	x.log()
 }
 
 // stop ends an exchange from another goroutine.

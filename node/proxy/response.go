@@ -2,24 +2,12 @@ package proxy
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
 )
-
-// copySize is how much of a body is carried at a time.
-const copySize = 32 << 10
-
-// copyBuffers are shared by all exchanges.
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // errBadStatus is a status that no final response has.
 var errBadStatus = errors.New("the upstream's status is none that a final response can have")
-
-// A waiter is a response body that can tell when reading it is about to wait
-// for the upstream.
-type waiter interface{ BeforeWait(func()) }
 
 // answer sends the upstream's response to the client.
 func (x *exchange) answer(res *http.Response) {
@@ -30,9 +18,11 @@ func (x *exchange) answer(res *http.Response) {
 	}
 	announced := x.copyHeader(res)
 	x.status = res.StatusCode
-	if bad := x.copyBody(res); bad != nil {
-		x.fail(bad)
-		return
+	if res.Body != http.NoBody {
+		if bad := carry(x, res); bad != nil {
+			x.fail(bad)
+			return
+		}
 	}
 	x.start()
 	x.copyTrailer(res, announced)
@@ -102,52 +92,6 @@ func (x *exchange) flush() {
 	}
 }
 
-// copyBody carries the response's body as it comes: nothing that has arrived
-// waits for what has not. The header waits for the first bytes if those do not
-// take long, so that an upstream that breaks down before them is still a clean
-// failure, and a short answer is one write.
-func (x *exchange) copyBody(res *http.Response) *failure {
-	if res.Body == http.NoBody {
-		return nil
-	}
-	told := false
-	if b, ok := res.Body.(waiter); ok {
-		b.BeforeWait(x.flush)
-		told = true
-	} else if res.ContentLength < 0 && x.r.Method != http.MethodHead {
-		x.flush()
-	}
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
-	for total := int64(0); ; {
-		n, err := res.Body.Read(buf[:])
-		if n > 0 && (err == nil || err == io.EOF || x.started) {
-			if werr := x.write(buf[:n]); werr != nil {
-				return &failure{status: statusClientGone, reason: ReasonClientGone, side: SideClient, err: werr}
-			}
-			if total += int64(n); !told && total != res.ContentLength {
-				x.flush()
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return x.explain(err)
-		}
-	}
-}
-
-// write gives the client some of the body.
-func (x *exchange) write(p []byte) error {
-	x.start()
-	n, err := x.w.Write(p)
-	x.dirty = true
-	x.gave(n)
-	x.touch(x.isActivity())
-	return err
-}
-
 // copyTrailer sends the upstream's trailers, which are complete once its body
 // has been read. Those that were not announced get net/http's prefix.
 func (x *exchange) copyTrailer(res *http.Response, announced int) {
@@ -183,5 +127,6 @@ func (x *exchange) fail(f *failure) {
 	if x.status == 0 {
 		x.status = f.status
 	}
+	x.aborted = true
 	panic(http.ErrAbortHandler) // which closes HTTP/1's connection, and resets HTTP/2's stream
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// copyBuffers are for directions in which much moves.
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
 const (
 	// idleRead is the buffer of a direction in which little moves, of which a
 	// node may have tens of thousands.
