@@ -36,8 +36,8 @@ type plane struct {
 	sessions chan *session
 	// refuse, when set, answers every call to Connect.
 	refuse func(metadata.MD) error
-	// mute keeps it from saying Welcome by itself.
-	mute bool
+	// reads, when set, keeps it from reading more than Hello until it is closed.
+	reads chan struct{}
 	// welcome and members are what it says first. It names no members unless
 	// the test does, and is at e.5.
 	welcome *signalboxv1.Welcome
@@ -57,6 +57,7 @@ type session struct {
 	done   chan struct{}
 	once   sync.Once
 	saying sync.Mutex
+	kept   []*signalboxv1.ConnectRequest // what came and was not waited for yet
 }
 
 // newPlane prepares a control plane; serve starts it.
@@ -110,13 +111,9 @@ func (p *plane) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectReque
 	p.latest = s
 	p.sessions <- s
 	p.mu.Unlock()
-	if !p.mute {
-		s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Welcome{Welcome: p.welcome}})
-		s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Members{Members: p.members}})
-	}
-	if !p.mute {
-		go s.read()
-	}
+	s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Welcome{Welcome: p.welcome}})
+	s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Members{Members: p.members}})
+	go s.read(p.reads)
 	select {
 	case err := <-s.quit:
 		return err
@@ -125,8 +122,15 @@ func (p *plane) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectReque
 	}
 }
 
-// read takes what the node says, until it says no more.
-func (s *session) read() {
+// read takes what the node says, once it may, until it says no more.
+func (s *session) read(may <-chan struct{}) {
+	if may != nil {
+		select {
+		case <-may:
+		case <-s.stream.Context().Done():
+			return
+		}
+	}
 	for {
 		m, err := s.stream.Recv()
 		if err != nil {
@@ -160,10 +164,16 @@ func (p *plane) session() *session {
 	return wait(p.t, p.sessions, "a stream to "+p.id)
 }
 
-// await waits for a message of the node that is of the kind wanted, and
-// passes over others.
+// await waits for the first message of the node that is of the kind wanted,
+// and keeps others for later.
 func await[M comparable](s *session, what string, get func(*signalboxv1.ConnectRequest) M) M {
 	s.t.Helper()
+	for i, m := range s.kept {
+		if got := get(m); got != *new(M) {
+			s.kept = slices.Delete(s.kept, i, i+1)
+			return got
+		}
+	}
 	timeout := time.After(patience)
 	for {
 		select {
@@ -171,6 +181,7 @@ func await[M comparable](s *session, what string, get func(*signalboxv1.ConnectR
 			if got := get(m); got != *new(M) {
 				return got
 			}
+			s.kept = append(s.kept, m)
 		case <-timeout:
 			s.t.Fatalf("%s did not come", what)
 		}
