@@ -163,7 +163,11 @@ func TestAnswerFails(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := pool(t, Config{}, raw(t, c.serve).addr)
-			_, info, err := p.RoundTrip(request(t, "GET", nil), Options{Timeouts: Timeouts{Header: 300 * time.Millisecond}})
+			wait := patience
+			if c.want == ReasonHeaderTimeout {
+				wait = 300 * time.Millisecond
+			}
+			_, info, err := p.RoundTrip(request(t, "GET", nil), Options{Timeouts: Timeouts{Header: wait}})
 			if got := reason(t, err, SideUpstream); got != c.want {
 				t.Errorf("got %v, want %v", err, c.want)
 			}

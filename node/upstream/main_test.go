@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"signalbox/proto/rules"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -246,12 +248,23 @@ func cleartext(t *testing.T, h http.HandlerFunc, cfg *http.HTTP2Config) string {
 	return strings.TrimPrefix(srv.URL, "http://")
 }
 
-// parse is ParseTarget for what must be right.
+// parse is the target of an upstream's URL, and a URL for requests to it.
 func parse(t *testing.T, rawURL string) (Target, *url.URL) {
 	t.Helper()
-	target, base, err := ParseTarget(rawURL)
+	up, err := rules.ParseUpstream(rawURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return target, base
+	target := Target{Address: up.Address, TLS: up.Scheme == "https"}
+	if up.Unix {
+		target.Network = networkUnix
+	}
+	if up.Scheme == "h2c" {
+		target.Protocol = H2C
+	}
+	scheme := "http"
+	if target.TLS {
+		scheme = "https"
+	}
+	return target, &url.URL{Scheme: scheme, Host: up.Host, Path: up.Path, RawQuery: up.Query}
 }

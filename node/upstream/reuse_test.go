@@ -336,13 +336,13 @@ func TestAcquireRefuses(t *testing.T) {
 	}{
 		"nothing":            {Target{}, "address"},
 		"no port":            {Target{Address: "host"}, "address"},
-		"port 0":             {Target{Address: "host:0"}, "port"},
+		"an empty port":      {Target{Address: "host:"}, "address"},
 		"another network":    {Target{Network: "udp", Address: "host:1"}, "network"},
 		"another protocol":   {Target{Address: "host:1", Protocol: "h3"}, "protocol"},
 		"h2 without TLS":     {Target{Address: "host:1", Protocol: H2}, "h2"},
 		"h2c with TLS":       {Target{Address: "host:1", Protocol: H2C, TLS: true}, "h2c"},
 		"a name without TLS": {Target{Address: "host:1", ServerName: "x"}, "server name"},
-		"a relative socket":  {Target{Network: "unix", Address: "x"}, "socket path"},
+		"a relative socket":  {Target{Network: "unix", Address: "x"}, "path of a socket"},
 	} {
 		if _, err := r.Acquire(c.target); err == nil || !strings.Contains(err.Error(), c.names) {
 			t.Errorf("%s: got %v, want an error that names %q", name, err, c.names)

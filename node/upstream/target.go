@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -28,10 +28,6 @@ const (
 	networkTCP  = "tcp"
 	networkUnix = "unix"
 )
-
-// maxSocketPath is the longest path Linux takes for a unix socket: sun_path
-// is 108 bytes, the last of them zero.
-const maxSocketPath = 107
 
 // A Target says where an upstream is and how it is spoken to. Targets that are
 // equal, once empty fields have their meaning, share one Pool.
@@ -89,39 +85,28 @@ func (t Target) normal() (Target, error) {
 func (t Target) checkAddress() error {
 	switch t.Network {
 	case networkTCP:
-		host, port, err := net.SplitHostPort(t.Address)
-		if err != nil || host == "" {
+		if host, port, err := net.SplitHostPort(t.Address); err != nil || host == "" || port == "" {
 			return fmt.Errorf("address %q: want host:port", t.Address)
 		}
-		_, err = parsePort(port)
-		return err
+		return nil
 	case networkUnix:
-		return checkSocketPath(t.Address)
+		if !strings.HasPrefix(t.Address, "/") {
+			return fmt.Errorf("address %q: want the absolute path of a socket", t.Address)
+		}
+		return nil
 	}
 	return fmt.Errorf("network %q: want tcp or unix", t.Network)
 }
 
-// String returns a URL that ParseTarget reads back as t. A server name and a
-// protocol other than h2c have no place in it.
+// String is t for people, as the URL of an upstream would say it.
 func (t Target) String() string {
 	switch {
 	case t.Network == networkUnix:
-		return "http+unix://" + escapeSocketPath(t.Address)
+		return "http+unix://" + url.PathEscape(t.Address)
 	case t.TLS:
-		return "https://" + escapeZone(t.Address)
+		return "https://" + t.Address
 	case t.Protocol == H2C:
-		return "h2c://" + escapeZone(t.Address)
+		return "h2c://" + t.Address
 	}
-	return "http://" + escapeZone(t.Address)
-}
-
-// escapeZone writes the zone of an IPv6 address as a URL does (RFC 6874).
-func escapeZone(address string) string {
-	return strings.Replace(address, "%", "%25", 1)
-}
-
-// isIPv6 tells whether host is an IPv6 address, which a URL has in brackets.
-func isIPv6(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Is6()
+	return "http://" + t.Address
 }

@@ -101,7 +101,7 @@ func plainHost(name string) (string, error) {
 		}
 	}
 	for _, r := range name {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.' {
+		if r != '.' && notHost(r) {
 			return "", fmt.Errorf("holds %q; a host is a name or address without port, as \"www.example.org\"", r)
 		}
 	}

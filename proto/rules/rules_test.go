@@ -76,57 +76,6 @@ func fields(err error) []string {
 	return names
 }
 
-// An upstream URL is taken apart as it will be used, or refused with a reason
-// that never repeats a password.
-func TestParseUpstream(t *testing.T) {
-	for raw, want := range map[string]rules.Upstream{
-		"http://127.0.0.1:8080":             {Scheme: "http", Host: "127.0.0.1:8080", Address: "127.0.0.1:8080"},
-		"http://app":                        {Scheme: "http", Host: "app", Address: "app:80"},
-		"HTTPS://app/x%2Fy?k=v#frag":        {Scheme: "https", Host: "app", Address: "app:443", Path: "/x%2Fy", Query: "k=v"},
-		"h2c://[::1]:50051":                 {Scheme: "h2c", Host: "[::1]:50051", Address: "[::1]:50051"},
-		"http://user:secret@app:81/":        {Scheme: "http", Host: "app:81", Address: "app:81", Path: "/"},
-		"http+unix://%2Frun%2Fa.sock/p?q=1": {Scheme: "http", Host: "localhost", Address: "/run/a.sock", Unix: true, Path: "/p", Query: "q=1"},
-		"unix+http://%2Frun%2Fa%20b.sock":   {Scheme: "http", Host: "localhost", Address: "/run/a b.sock", Unix: true},
-	} {
-		got, err := rules.ParseUpstream(raw)
-		if err != nil || got != want {
-			t.Errorf("ParseUpstream(%q) = %+v, %v, want %+v", raw, got, err, want)
-		}
-	}
-	for _, raw := range []string{
-		"", "app:80", "ftp://secret@app", "http://", "http://:80", "http://user:secret@app:0", "http://user:secret@app:65536",
-		"http://user:secret@a b", "http://user:secret@%zz", "http+unix://run.sock", "unix:///run/a.sock", "http://a\x00", "http://user:secret@a|b",
-	} {
-		if up, err := rules.ParseUpstream(raw); err == nil {
-			t.Errorf("ParseUpstream(%q) = %+v, want an error", raw, up)
-		} else if strings.Contains(err.Error(), "secret") {
-			t.Errorf("ParseUpstream(%q) repeats the password: %v", raw, err)
-		}
-	}
-}
-
-// Whatever is accepted can be dialled and put into a request line.
-func FuzzParseUpstream(f *testing.F) {
-	for _, s := range []string{"http://a", "https://[::1]:1/x?y", "http+unix://%2Fa", "h2c://a:1#", "http://a:b@c"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		up, err := rules.ParseUpstream(raw)
-		if err != nil {
-			return
-		}
-		if up.Address == "" || up.Host == "" || up.Scheme == "" {
-			t.Errorf("ParseUpstream(%q) = %+v lacks a part", raw, up)
-		}
-		if strings.ContainsAny(up.Host+up.Path+up.Query, " \r\n\x00") {
-			t.Errorf("ParseUpstream(%q) = %+v cannot stand in a request head", raw, up)
-		}
-		if !up.Unix && up.Path != "" && up.Path[0] != '/' {
-			t.Errorf("ParseUpstream(%q).Path = %q does not begin with a slash", raw, up.Path)
-		}
-	})
-}
-
 // A match is stored in one form, and that form passes as it is.
 func TestNormalMatch(t *testing.T) {
 	for _, c := range []struct{ host, path, wantHost, wantPath string }{
