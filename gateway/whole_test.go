@@ -27,8 +27,9 @@ const admin = "the-admin-secret"
 
 // whole is a gateway before a real control plane, behind a real server.
 type whole struct {
-	t   *testing.T
-	url string
+	t      *testing.T
+	url    string
+	client *http.Client
 }
 
 func start(t *testing.T) *whole {
@@ -67,7 +68,7 @@ func start(t *testing.T) *whole {
 	case err := <-ended:
 		t.Fatalf("the control plane ended: %v", err)
 	}
-	return &whole{t: t, url: srv.URL}
+	return &whole{t: t, url: srv.URL, client: srv.Client()}
 }
 
 // ask sends a request and returns status, header and body.
@@ -80,7 +81,7 @@ func (w *whole) ask(key, method, path, body string) (int, http.Header, string) {
 		w.t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "token "+key)
-	res, err := http.DefaultClient.Do(r)
+	res, err := w.client.Do(r)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func (w *whole) follow(after string) <-chan [3]string {
 	}
 	r.Header.Set("X-API-Key", admin)
 	r.Header.Set("Last-Event-ID", after)
-	res, err := http.DefaultClient.Do(r)
+	res, err := w.client.Do(r) //nolint:bodyclose // the goroutine does
 	if err != nil || res.StatusCode != 200 {
 		w.t.Fatalf("got %v, %v", res, err)
 	}
@@ -262,7 +263,7 @@ func (w *whole) follow(after string) <-chan [3]string {
 	}()
 	w.t.Cleanup(func() {
 		cancel()
-		for range events { //nolint:revive // until the reader is gone
+		for range events { // until the reader is gone
 		}
 	})
 	return events

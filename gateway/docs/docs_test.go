@@ -24,10 +24,22 @@ func start(t *testing.T) *httptest.Server {
 	return srv
 }
 
-// get fetches without undoing compression.
-func get(t *testing.T, target string, header ...string) (*http.Response, []byte) {
+// answer is a whole answer.
+type answer struct {
+	code   int
+	header http.Header
+	body   []byte
+}
+
+// get fetches without undoing compression; header is names and values in turn.
+func get(t *testing.T, srv *httptest.Server, target string, header ...string) answer {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	return send(t, srv, http.MethodGet, target, header...)
+}
+
+func send(t *testing.T, srv *httptest.Server, method, target string, header ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, target, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +47,7 @@ func get(t *testing.T, target string, header ...string) (*http.Response, []byte)
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	res, err := http.DefaultTransport.RoundTrip(r)
+	res, err := srv.Client().Transport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +56,7 @@ func get(t *testing.T, target string, header ...string) (*http.Response, []byte)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, body
+	return answer{res.StatusCode, res.Header, body}
 }
 
 // Whatever the page refers to, and whatever that refers to, comes from here.
@@ -60,14 +72,14 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 			continue
 		}
 		seen[target] = true
-		res, body := get(t, target)
-		if res.StatusCode != 200 || len(body) == 0 || res.Header.Get("Content-Type") == "" {
-			t.Errorf("%s: got %v", target, res)
+		a := get(t, srv, target)
+		if a.code != 200 || len(a.body) == 0 || a.header.Get("Content-Type") == "" {
+			t.Errorf("%s: got %d %v", target, a.code, a.header)
 		}
 		if strings.HasSuffix(target, "bundle.js") {
 			continue // its strings are not all references; the policy keeps it here
 		}
-		for _, m := range refs.FindAllStringSubmatch(string(body), -1) {
+		for _, m := range refs.FindAllStringSubmatch(string(a.body), -1) {
 			ref := strings.Trim(m[1]+m[2]+m[3]+m[4], `"'`)
 			if strings.HasPrefix(ref, "data:") || strings.HasPrefix(ref, "#") {
 				continue
@@ -96,58 +108,54 @@ func TestThePageNeedsNothingFromElsewhere(t *testing.T) {
 
 func TestBrowsersAreToldToStayHere(t *testing.T) {
 	srv := start(t)
-	res, _ := get(t, srv.URL+"/docs/")
-	got := res.Header.Get("Content-Security-Policy")
+	a := get(t, srv, srv.URL+"/docs/")
+	got := a.header.Get("Content-Security-Policy")
 	for _, want := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} {
 		if !slices.Contains(strings.Split(got, "; "), want) {
 			t.Errorf("the policy is %q", got)
 		}
 	}
-	if res.Header.Get("X-Frame-Options") != "DENY" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("got %v", res.Header)
+	if a.header.Get("X-Frame-Options") != "DENY" || a.header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("got %v", a.header)
 	}
 }
 
 func TestPathsBelowDocs(t *testing.T) {
 	srv := start(t)
 	for path, code := range map[string]int{"/docs": 301, "/docs/": 200, "/docs/index.html": 200, "/docs/none": 404, "/docs/../page": 404, "/docs//": 404} {
-		res, _ := get(t, srv.URL+path)
-		if res.StatusCode != code {
-			t.Errorf("%s: got %d, want %d", path, res.StatusCode, code)
+		a := get(t, srv, srv.URL+path)
+		if a.code != code {
+			t.Errorf("%s: got %d, want %d", path, a.code, code)
 		}
-		if code == 301 && res.Header.Get("Location") != "docs/" {
-			t.Errorf("%s leads to %q", path, res.Header.Get("Location"))
+		if code == 301 && a.header.Get("Location") != "docs/" {
+			t.Errorf("%s leads to %q", path, a.header.Get("Location"))
 		}
 	}
-	res, err := http.Post(srv.URL+"/docs/", "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	if res.StatusCode != 405 || res.Header.Get("Allow") != "GET, HEAD" {
-		t.Errorf("POST: got %v", res)
+	if a := send(t, srv, http.MethodPost, srv.URL+"/docs/"); a.code != 405 || a.header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: got %d %v", a.code, a.header)
 	}
 }
 
 func TestFilesAreSentCompressedAndOnlyOnce(t *testing.T) {
 	srv := start(t)
 	for _, path := range []string{"/docs/swagger-ui.css", "/openapi.json"} {
-		_, plain := get(t, srv.URL+path)
-		res, zipped := get(t, srv.URL+path, "Accept-Encoding", "br, gzip;q=0.8")
-		if res.Header.Get("Content-Encoding") != "gzip" || len(zipped) >= len(plain) {
-			t.Errorf("%s: got %d bytes instead of %d, %v", path, len(zipped), len(plain), res.Header)
+		plain := get(t, srv, srv.URL+path).body
+		zipped := get(t, srv, srv.URL+path, "Accept-Encoding", "br, gzip;q=0.8")
+		if zipped.header.Get("Content-Encoding") != "gzip" || len(zipped.body) >= len(plain) {
+			t.Errorf("%s: got %d bytes instead of %d, %v", path, len(zipped.body), len(plain), zipped.header)
 		}
-		z, err := gzip.NewReader(strings.NewReader(string(zipped)))
+		z, err := gzip.NewReader(strings.NewReader(string(zipped.body)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := io.ReadAll(z); err != nil || string(got) != string(plain) {
 			t.Errorf("%s differs when it is unpacked: %v", path, err)
 		}
-		if res, _ := get(t, srv.URL+path, "Accept-Encoding", "gzip", "If-None-Match", res.Header.Get("ETag")); res.StatusCode != 304 {
-			t.Errorf("%s again: got %d", path, res.StatusCode)
+		again := get(t, srv, srv.URL+path, "Accept-Encoding", "gzip", "If-None-Match", zipped.header.Get("ETag"))
+		if again.code != 304 {
+			t.Errorf("%s again: got %d", path, again.code)
 		}
-		if res, _ := get(t, srv.URL+path, "Accept-Encoding", "gzip;q=0"); res.Header.Get("Content-Encoding") != "" {
+		if a := get(t, srv, srv.URL+path, "Accept-Encoding", "gzip;q=0"); a.header.Get("Content-Encoding") != "" {
 			t.Errorf("%s was compressed against the client's will", path)
 		}
 	}
@@ -167,10 +175,11 @@ type description struct {
 
 func TestTheDescriptionIsWhole(t *testing.T) {
 	srv := start(t)
-	res, body := get(t, srv.URL+"/openapi.json")
+	a := get(t, srv, srv.URL+"/openapi.json")
+	body := a.body
 	var d description
-	if err := json.Unmarshal(body, &d); err != nil || res.Header.Get("Content-Type") != "application/json" {
-		t.Fatal(err, res.Header)
+	if err := json.Unmarshal(body, &d); err != nil || a.header.Get("Content-Type") != "application/json" {
+		t.Fatal(err, a.header)
 	}
 	if d.Swagger != "2.0" || d.Info.Title != "Signalbox" || d.Info.Version != "v1 (v9)" {
 		t.Errorf("got %q %+v", d.Swagger, d.Info)

@@ -53,10 +53,8 @@ func (c *ControlPlane) PutRoute(_ context.Context, req *signalboxv1.PutRouteRequ
 	if req.ExpectedRevision != nil && req.GetExpectedRevision() != old.GetMeta().GetRevision() {
 		return nil, status.Errorf(codes.Aborted, "route %q is at revision %d", r.Name, old.GetMeta().GetRevision())
 	}
-	for _, e := range c.routes {
-		if e.Route.Name != r.Name && proto.Equal(e.Route.Match, r.Match) {
-			return nil, status.Errorf(codes.AlreadyExists, "route %q has this match", e.Route.Name)
-		}
+	if holder, taken := c.claims[rules.MatchName(r.Match)]; taken && holder != r.Name {
+		return nil, status.Errorf(codes.AlreadyExists, "route %q has this match", holder)
 	}
 	if req.GetValidateOnly() {
 		return &signalboxv1.PutRouteResponse{Route: r, Result: &signalboxv1.WriteResult{}}, nil
@@ -69,6 +67,10 @@ func (c *ControlPlane) PutRoute(_ context.Context, req *signalboxv1.PutRouteRequ
 		r.Meta.CreatedRevision, r.Meta.CreateTime = old.Meta.CreatedRevision, old.Meta.CreateTime
 		kind = signalboxv1.EventType_EVENT_TYPE_UPDATED
 	}
+	if old != nil {
+		delete(c.claims, rules.MatchName(old.Match))
+	}
+	c.claims[rules.MatchName(r.Match)] = r.Name
 	c.routes[r.Name] = &signalboxv1.RouteEntry{Route: r, Observed: &signalboxv1.RouteObserved{LastActivity: now}}
 	c.publish(&signalboxv1.Event{
 		Type: kind, Kind: signalboxv1.Kind_KIND_ROUTE, Name: r.Name,
@@ -137,6 +139,7 @@ func (c *ControlPlane) DeleteRoute(_ context.Context, req *signalboxv1.DeleteRou
 		return nil, status.Errorf(codes.Aborted, "route %q is at revision %d", req.GetName(), e.Route.Meta.Revision)
 	}
 	c.revision++
+	delete(c.claims, rules.MatchName(e.Route.Match))
 	delete(c.routes, req.GetName())
 	c.publish(&signalboxv1.Event{
 		Type: signalboxv1.EventType_EVENT_TYPE_REMOVED, Kind: signalboxv1.Kind_KIND_ROUTE, Name: req.GetName(),

@@ -146,8 +146,8 @@ func newJSON() runtime.Marshaler {
 
 // errorHandler answers with the error of a call, or of reading its request.
 func errorHandler(log *slog.Logger) runtime.ErrorHandlerFunc {
-	return func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
-		if fault := inputOf(r.Context()).fault; fault != nil {
+	return func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+		if fault := inputOf(ctx).fault; fault != nil {
 			err = fault
 		}
 		if apierror.Ours(err) {
