@@ -81,6 +81,9 @@ func get(t *testing.T, url, key string) (int, string, http.Header) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if res.Close {
+		res.Header.Set("Connection", "close") // which the client takes out
+	}
 	return res.StatusCode, string(b), res.Header
 }
 

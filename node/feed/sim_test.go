@@ -114,7 +114,7 @@ func (s *sim) open(p *simPlane) {
 	s.streams = append(s.streams, st)
 	s.node.open(st.number)
 	for _, rej := range s.node.refused.all() {
-		p.hear(s, rej)
+		p.hear(rej)
 	}
 	current := &signalboxv1.Version{Epoch: p.epoch, Revision: p.rev}
 	st.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Welcome{
@@ -168,14 +168,14 @@ func (s *sim) hear(st *simStream) {
 			st.flying = nil
 		}
 		for _, rej := range req.GetAck().GetRejections() {
-			st.plane.hear(s, rej)
+			st.plane.hear(rej)
 		}
 	}
 	s.feed(st, 2)
 }
 
-// hear takes note of a rejection, unless the record was written since.
-func (p *simPlane) hear(s *sim, rej *signalboxv1.Rejection) {
+// hear takes note of a rejection.
+func (p *simPlane) hear(rej *signalboxv1.Rejection) {
 	p.refused[rej.GetName()] = rej.GetRevision()
 }
 

