@@ -39,7 +39,7 @@ func Server(h *Handler, listener string) *http.Server {
 		Handler:           f,
 		Protocols:         &protocols,
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       f.rules.Load().idle,
+		IdleTimeout:       maxIdle,
 		MaxHeaderBytes:    listen.DefaultMaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
@@ -49,7 +49,7 @@ func Server(h *Handler, listener string) *http.Server {
 			PingTimeout:                   pingTimeout,
 		},
 		ConnContext:                  listen.ConnContext,
-		ConnState:                    listen.ConnState,
+		ConnState:                    (&idleWatch{front: f}).state,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelDebug),
 	}

@@ -1,0 +1,286 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/binary"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"signalbox/node/listen"
+	"signalbox/node/upstream"
+)
+
+// selfSigned is a certificate for 127.0.0.1, and the roots that trust it.
+func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true,
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, _ := x509.ParseCertificate(der)
+	roots := x509.NewCertPool()
+	roots.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots
+}
+
+// browser is a client that speaks the versions of HTTP it is told to.
+func browser(t testing.TB, roots *x509.CertPool, protocols ...func(*http.Protocols)) *http.Client {
+	var p http.Protocols
+	for _, set := range protocols {
+		set(&p)
+	}
+	tr := &http.Transport{Protocols: &p, TLSClientConfig: &tls.Config{RootCAs: roots}, DisableCompression: true}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+func h1(p *http.Protocols)  { p.SetHTTP1(true) }
+func h2(p *http.Protocols)  { p.SetHTTP2(true) }
+func h2c(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }
+
+// overTLS starts a node that speaks TLS.
+func overTLS(t testing.TB) (*node, *x509.CertPool) {
+	cert, roots := selfSigned(t)
+	return start(t, upstream.Config{TLS: &tls.Config{RootCAs: roots}}, listen.Config{
+		TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}},
+	}), roots
+}
+
+func TestEveryVersionOfHTTPIsSpokenOnBothSides(t *testing.T) {
+	secure, roots := overTLS(t)
+	clear := plain(t)
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Announced")
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, r.Proto+" "+r.Host+" "+r.RequestURI+" "+r.Header.Get("X-Forwarded-Proto")+" "+string(body)+" "+r.Trailer.Get("X-Sum"))
+		w.Header().Set("X-Announced", "1")
+		w.Header().Set(http.TrailerPrefix+"X-Other", "2")
+	}
+	origin := web(t, answer)
+	for _, n := range []*node{secure, clear} {
+		n.route("/h1", origin)
+		n.route("/h2c", strings.Replace(origin, "http:", "h2c:", 1))
+	}
+	for _, c := range []struct {
+		name, url, proto string
+		client           *http.Client
+	}{
+		{"HTTP/1.1", "http://" + clear.addr, "http", browser(t, nil, h1)},
+		{"HTTP/2 by prior knowledge", "http://" + clear.addr, "http", browser(t, nil, h2c)},
+		{"HTTP/1.1 over TLS", "https://" + secure.addr, "https", browser(t, roots, h1)},
+		{"HTTP/2 over TLS", "https://" + secure.addr, "https", browser(t, roots, h2)},
+	} {
+		for path, version := range map[string]string{"/h1": "HTTP/1.1", "/h2c": "HTTP/2.0"} {
+			t.Run(c.name+" to "+version, func(t *testing.T) {
+				req, _ := http.NewRequestWithContext(t.Context(), "POST", c.url+path+"/a%2Fb//c?x=1;y", io.MultiReader(strings.NewReader("body")))
+				req.Trailer = http.Header{"X-Sum": {"42"}}
+				res, err := c.client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				want := version + " " + req.URL.Host + " " + path + "/a%2Fb//c?x=1;y " + c.proto + " body 42"
+				if err != nil || string(body) != want || res.Trailer.Get("X-Announced") != "1" || res.Trailer.Get("X-Other") != "2" {
+					t.Errorf("got %q, trailer %v, %v; want %q", body, res.Trailer, err, want)
+				}
+			})
+		}
+	}
+}
+
+func TestHTTP2UpstreamsThatDieEndTheStreamOnly(t *testing.T) {
+	n := plain(t)
+	n.route("/die", web(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		_, _ = w.Write([]byte("abc"))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	}))
+	o := scripted(t)
+	n.route("/cut", o.url)
+	c := browser(t, nil, h2c)
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+n.addr+"/cut", nil)
+	got := make(chan error, 1)
+	go func() {
+		res, err := c.Do(req)
+		if err == nil {
+			_, err = io.ReadAll(res.Body)
+			_ = res.Body.Close()
+		}
+		got <- err
+	}()
+	up := o.accept(t)
+	up.head()
+	up.raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+	_ = up.Close()
+	if err := <-got; err == nil {
+		t.Error("a truncated answer looks complete")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	req, _ = http.NewRequestWithContext(ctx, "GET", "http://"+n.addr+"/die", nil)
+	res, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 3)
+	if _, err := io.ReadFull(res.Body, buf); err != nil {
+		t.Error(err)
+	}
+	cancel() // which reaches the upstream, and is a failure of nobody's
+	_ = res.Body.Close()
+	eventually(t, "the client's leaving is logged", func() bool { return strings.Contains(n.log.String(), "reason=client_gone") })
+	if got := n.counters("r.die").Counters.NodeFailures; got != 0 {
+		t.Errorf("%d failures", got)
+	}
+}
+
+func TestAnEarlyAnswerDoesNotWaitForTheBodyInHTTP2(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	body, feed := io.Pipe()
+	defer func() { _ = feed.Close() }()
+	req, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+n.addr+"/", body)
+	req.ContentLength = 100000
+	answered := make(chan *http.Response, 1)
+	go func() {
+		res, err := browser(t, nil, h2c).Do(req)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- res
+	}()
+	_, _ = feed.Write([]byte("0123456789"))
+	up := o.accept(t)
+	up.head()
+	up.exactly(10)
+	up.raw("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+	if res := <-answered; res != nil {
+		if got, _ := io.ReadAll(res.Body); res.StatusCode != 413 || string(got) != "big" {
+			t.Errorf("%d %s", res.StatusCode, got)
+		}
+		_ = res.Body.Close()
+	}
+}
+
+// rawH2 sends one request's header fields, as no HTTP library would, and
+// returns the status, or the error code of a reset.
+func rawH2(t *testing.T, n *node, fields ...string) string {
+	t.Helper()
+	c := n.dial()
+	c.raw(http2.ClientPreface)
+	fr := http2.NewFramer(c, c.r)
+	_ = fr.WriteSettings()
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for i := 0; i < len(fields); i += 2 {
+		_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+	}
+	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		f, err := fr.ReadFrame()
+		if err != nil {
+			return err.Error()
+		}
+		switch f := f.(type) {
+		case *http2.MetaHeadersFrame:
+			return f.PseudoValue("status")
+		case *http2.RSTStreamFrame:
+			return f.ErrCode.String()
+		case *http2.GoAwayFrame:
+			return "go away: " + f.ErrCode.String()
+		}
+	}
+}
+
+func TestHTTP2RequestsAreHeldToTheSameRules(t *testing.T) {
+	n := plain(t)
+	n.route("/", web(t, func(http.ResponseWriter, *http.Request) {}))
+	usual := []string{":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/"}
+	with := func(kv ...string) []string {
+		out := append([]string(nil), usual...)
+		for i := 0; i < len(kv); i += 2 {
+			found := false
+			for j := 0; j < len(out); j += 2 {
+				if out[j] == kv[i] {
+					out[j+1], found = kv[i+1], true
+				}
+			}
+			if !found {
+				out = append(out, kv[i], kv[i+1])
+			}
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		fields []string
+		want   string
+	}{
+		"an ordinary request":      {usual, "200"},
+		"a path without slash":     {with(":path", "a"), "400"},
+		"a whole URI for a path":   {with(":path", "http://other/a"), "400"},
+		"a fragment":               {with(":path", "/a#b"), "400"},
+		"a space in the path":      {with(":path", "/a b"), "400"},
+		"a byte beyond ASCII":      {with(":path", "/\xe4"), "400"},
+		"a bad escape":             {with(":path", "/%zz"), "400"},
+		"user information":         {with(":authority", "u@h"), "400"},
+		"a slash in the authority": {with(":authority", "h/x"), "400"},
+		"TRACE":                    {with(":method", "TRACE"), "405"},
+		"CONNECT":                  {[]string{":method", "CONNECT", ":authority", "h:1"}, "405"},
+		"asking for all":           {with(":method", "OPTIONS", ":path", "*"), "200"},
+		"Transfer-Encoding":        {with("transfer-encoding", "chunked"), "400"},
+		"Connection":               {with("connection", "close"), "400"},
+		"Upgrade":                  {with("upgrade", "h2c"), "400"},
+	} {
+		if got := rawH2(t, n, c.fields...); got != c.want && !(c.want == "400" && got == "PROTOCOL_ERROR") {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestFailuresOfGRPCCallsAreInItsOwnTerms(t *testing.T) {
+	n := plain(t)
+	n.route("/down", "h2c://127.0.0.1:1")
+	c := browser(t, nil, h2c)
+	for path, want := range map[string]string{"/down/Call": "14", "/none/Call": "12"} {
+		var msg [5]byte
+		binary.BigEndian.PutUint32(msg[1:], 0)
+		req, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+n.addr+path, bytes.NewReader(msg[:]))
+		req.Header.Set("Content-Type", "application/grpc+proto")
+		res, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != 200 || res.Header.Get("Grpc-Status") != want || res.Header.Get("Grpc-Message") == "" || len(body) != 0 {
+			t.Errorf("%s: %d %v %q", path, res.StatusCode, res.Header, body)
+		}
+	}
+}
