@@ -19,6 +19,7 @@ func TestAHundredThousandRoutes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
+	t.Parallel()
 	const routes, some = 100_000, 100
 	m := member(t, embedded.Config{})
 	k := open(t, etcd.Config{Endpoints: m.ClientAddrs()})
