@@ -326,6 +326,9 @@ func TestSlowFollower(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := p.replica.Current(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
 	lost := false
 	var seen []store.Revision
 	for e := slow.next(); ; e = slow.next() {

@@ -240,6 +240,12 @@ func TestRoundTrips(t *testing.T) {
 	if _, err := p.routes.DeleteRoute(bounded(t), &signalboxv1.DeleteRouteRequest{Name: "d"}); err != nil {
 		t.Errorf("a route that another wrote meanwhile could not be removed: %v", err)
 	}
+	wait()
+	c.let(false)
+	other.put(route("e", "/e"))
+	if res, err := p.routes.BatchDeleteRoutes(bounded(t), &signalboxv1.BatchDeleteRoutesRequest{Names: []string{"c", "e"}}); err != nil || res.GetRemoved() != 2 {
+		t.Errorf("of two routes, one written by another meanwhile: %v, %v", res, err)
+	}
 }
 
 // A replica that does not catch up is no reason to answer what is old.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,6 +107,7 @@ func TestFilters(t *testing.T) {
 		"a match":                      {&signalboxv1.ListRoutesRequest{Match: &signalboxv1.Match{PathPrefix: "/a/2/"}}, []string{"a/2"}},
 		"the match of every request":   {&signalboxv1.ListRoutesRequest{Match: &signalboxv1.Match{}}, nil},
 		"a match under another prefix": {&signalboxv1.ListRoutesRequest{Match: &signalboxv1.Match{PathPrefix: "/a/2"}, NamePrefix: "b"}, nil},
+		"a match on a later page":      {&signalboxv1.ListRoutesRequest{Match: &signalboxv1.Match{PathPrefix: "/a/2"}, PageToken: base64.RawURLEncoding.EncodeToString([]byte("a/2"))}, nil},
 		"long ago":                     {&signalboxv1.ListRoutesRequest{InactiveSince: a.GetMeta().GetUpdateTime()}, nil},
 		"written before the last":      {&signalboxv1.ListRoutesRequest{InactiveSince: last.GetMeta().GetUpdateTime()}, []string{"a/2"}},
 		"in half an hour":              {&signalboxv1.ListRoutesRequest{InactiveSince: timestamppb.New(active.Add(-time.Minute))}, []string{"a/2", "b/1"}},

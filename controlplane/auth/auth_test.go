@@ -75,14 +75,14 @@ func (probe) GetRoute(ctx context.Context, _ *signalboxv1.GetRouteRequest) (*sig
 	return &signalboxv1.GetRouteResponse{Route: &signalboxv1.Route{Name: auth.Caller(ctx).GetName()}}, nil
 }
 
-// Connect stays until the stream's context ends.
+// Connect stays until the stream's context ends, and has its own words for it.
 func (probe) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse]) error {
 	welcome := &signalboxv1.Welcome{ControlPlane: auth.Caller(stream.Context()).GetName()}
 	if err := stream.Send(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Welcome{Welcome: welcome}}); err != nil {
 		return err
 	}
 	<-stream.Context().Done()
-	return context.Cause(stream.Context())
+	return status.Error(codes.Aborted, "the context has ended")
 }
 
 // a service of somebody else's, with a method that has no scope.
