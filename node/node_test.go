@@ -145,3 +145,29 @@ func TestNodeAnswers503UntilThereIsATable(t *testing.T) {
 		t.Errorf("/healthz answers %d", status)
 	}
 }
+
+func TestNodeTakesListenerRecords(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	details := func(l *signalboxv1.Listener) (ack *signalboxv1.Ack, header string) {
+		t.Helper()
+		l.Name = "public"
+		ack = p.acked(p.write([]*signalboxv1.Record{{Record: &signalboxv1.Record_Listener{Listener: l}}}))
+		_, _, h := n.get("/nowhere")
+		return ack, h.Get("Signalbox-Error")
+	}
+	if _, got := details(&signalboxv1.Listener{}); got != "" {
+		t.Errorf("without error details the header is %q", got)
+	}
+	if _, got := details(&signalboxv1.Listener{ErrorDetails: true}); got == "" {
+		t.Error("with error details there is no header")
+	}
+	ack, got := details(&signalboxv1.Listener{TrustedProxies: []string{"nonsense"}})
+	if r := ack.GetRejections(); len(r) != 1 || r[0].GetKind() != signalboxv1.Kind_KIND_LISTENER || r[0].GetRevision() != 3 || got == "" {
+		t.Errorf("a record that is wrong gives %v, and the header %q; want the last good one to stay", r, got)
+	}
+	p.acked(p.write(nil, &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_LISTENER, Name: "public"}))
+	if _, _, h := n.get("/nowhere"); h.Get("Signalbox-Error") != "" {
+		t.Error("without a record the default does not hold")
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"signalbox/node/listen"
 	"signalbox/node/proxy"
@@ -72,12 +71,9 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// upgradedGrace is how long switched protocols have to close in order, once
-// all other exchanges have ended.
-const upgradedGrace = time.Second
-
 // finish stops accepting, lets running exchanges end for as long as they may,
-// and closes what is left.
+// and closes what is left. Switched protocols, which might go on for ever, are
+// closed once the exchanges have ended.
 func (n *Node) finish(ctx context.Context) {
 	running, cancel := context.WithTimeout(ctx, n.conf.DrainTimeout)
 	defer cancel()
@@ -91,12 +87,13 @@ func (n *Node) finish(ctx context.Context) {
 		})
 	}
 	all.Wait()
-	switched, cancel := context.WithTimeout(ctx, upgradedGrace)
-	defer cancel()
-	if err := n.proxy.Close(switched); err != nil {
-		n.log.Debug("upgraded connections were closed", "err", err)
+	// What is left has no more time.
+	over, end := context.WithCancel(ctx)
+	end()
+	if err := n.proxy.Close(over); err != nil {
+		n.log.Info("upgraded connections were closed")
 	}
-	if err := n.pools.Close(switched); err != nil {
-		n.log.Debug("connections to upstreams were cut", "err", err)
+	if err := n.pools.Close(over); err != nil {
+		n.log.Info("connections to upstreams were cut")
 	}
 }

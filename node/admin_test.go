@@ -1,0 +1,91 @@
+package node
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+func TestAdminShowsTheTableToHoldersOfTheKey(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	p.write([]*signalboxv1.Record{routeRecord("/bad", "ftp://nowhere")})
+	p.put("/a", target(t, "a"))
+	n.get("/a")
+	n.get("/a/b")
+	base := "http://" + n.AdminAddr()
+	for _, path := range []string{"/table", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+		for _, key := range []string{"", "other", "sekri", "sekritt"} {
+			if status, body, _ := get(t, base+path, key); status != http.StatusUnauthorized || strings.Contains(body, "sekrit") {
+				t.Errorf("%s with key %q answers %d %q", path, key, status, body)
+			}
+		}
+		if status, _, _ := get(t, base+path, "sekrit"); status != http.StatusOK {
+			t.Errorf("%s with the node's key answers %d", path, status)
+		}
+	}
+	_, body, h := get(t, base+"/table", "sekrit")
+	var v struct {
+		Node    string
+		Ready   bool
+		Version struct {
+			Epoch    string
+			Revision int64
+		}
+		ControlPlanes []struct {
+			ID               string
+			Connected, Feeds bool
+		} `json:"control_planes"`
+		Listeners map[string]string
+		Routes    []struct {
+			Name       string
+			PathPrefix string `json:"path_prefix"`
+			Upstreams  []string
+			Carried    struct{ Counters struct{ Requests string } }
+		}
+		Rejections []struct{ Name, Reason string }
+	}
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	if h.Get("Content-Type") != "application/json" || v.Node != "n" || !v.Ready || v.Version.Epoch != "e" || v.Version.Revision != 2 ||
+		len(v.ControlPlanes) != 1 || !v.ControlPlanes[0].Feeds || v.Listeners["public"] != n.Addr("public") {
+		t.Errorf("the table is %s", body)
+	}
+	if len(v.Routes) != 1 || v.Routes[0].Name != "r/a" || v.Routes[0].PathPrefix != "/a" ||
+		len(v.Routes[0].Upstreams) != 1 || v.Routes[0].Carried.Counters.Requests != "2" {
+		t.Errorf("the routes are %+v", v.Routes)
+	}
+	if len(v.Rejections) != 1 || v.Rejections[0].Name != "r/bad" || v.Rejections[0].Reason == "" {
+		t.Errorf("the rejections are %+v", v.Rejections)
+	}
+}
+
+// Nobody has the key of a node without one.
+func TestAdminOfANodeWithoutKeyShowsNothing(t *testing.T) {
+	n, err := New(Config{ID: "n", ControlPlanes: []string{"127.0.0.1:1"}, AdminAddr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer n.unbind()
+	a := n.admin
+	for _, key := range []string{"", "x"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/table", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-API-Key", key)
+		w := httptest.NewRecorder()
+		a.server.Handler.ServeHTTP(w, r)
+		if w.Code != http.StatusUnauthorized {
+			t.Errorf("key %q: the answer is %d", key, w.Code)
+		}
+	}
+}
