@@ -9,39 +9,6 @@ import (
 	"signalbox/node/listen"
 )
 
-// Each chunked body here makes reading it fail.
-var badBodies = []struct {
-	name, body string
-	reason     listen.Reason
-}{
-	{"bare LF after a chunk size", "3\nabc\r\n0\r\n\r\n", listen.ReasonBareLF},
-	{"bare LF after an extension", "3;a\nabc\r\n0\r\n\r\n", listen.ReasonBareLF},
-	{"bare LF after chunk data", "3\r\nabc\n0\r\n\r\n", listen.ReasonBadChunkEnd},
-	{"bare LF after the last chunk", "3\r\nabc\r\n0\n\r\n", listen.ReasonBareLF},
-	{"bare LF as the end", "3\r\nabc\r\n0\r\n\n", listen.ReasonBareLF},
-	{"0x5", "0x5\r\nabcde\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"no size", "\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a signed size", "+3\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a size with underscore", "1_0\r\n0123456789abcdef\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a space before the size", " 3\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a space after the size", "3 \r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a size of 16 digits", "0000000000000003\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a size of 2^64", "10000000000000000\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkSize},
-	{"a bare CR in the size line", "3\r;a\r\nabc\r\n0\r\n\r\n", listen.ReasonBareCR},
-	{"a bare CR in an extension", "3;a\rb\r\nabc\r\n0\r\n\r\n", listen.ReasonBareCR},
-	{"a control character in an extension", "3;a\x00\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkExt},
-	{"an endless extension", "3;" + strings.Repeat("a", 2000) + "\r\nabc\r\n0\r\n\r\n", listen.ReasonChunkLineTooLong},
-	{"a chunk longer than its size", "3\r\nabcd\r\n0\r\n\r\n", listen.ReasonBadChunkEnd},
-	{"a chunk shorter than its size", "4\r\nabc\r\n0\r\n\r\n", listen.ReasonBadChunkEnd},
-	{"a folded trailer", "0\r\nA: b\r\n c\r\n\r\n", listen.ReasonObsFold},
-	{"a trailer with a space before its colon", "0\r\nA : b\r\n\r\n", listen.ReasonSpaceBeforeColon},
-	{"a trailer with a bare CR", "0\r\nA: b\rc\r\n\r\n", listen.ReasonBareCR},
-	{"a trailer with a bare LF", "0\r\nA: b\nC: d\r\n\r\n", listen.ReasonBareLF},
-	{"a framing trailer", "0\r\nContent-Length: 3\r\n\r\n", listen.ReasonBadTrailer},
-	{"a routing trailer", "0\r\nhost: b\r\n\r\n", listen.ReasonBadTrailer},
-	{"a trailer section over the limit", "0\r\nA: " + strings.Repeat("b", 5000) + "\r\n\r\n", listen.ReasonTrailerTooLarge},
-}
-
 func TestBadBodies(t *testing.T) {
 	head := lines("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")
 	s := serve(t, listen.Config{}, echo)
@@ -52,25 +19,25 @@ func TestBadBodies(t *testing.T) {
 		echo(w, r)
 	})
 	lazy := serve(t, listen.Config{}, func(http.ResponseWriter, *http.Request) {})
-	for _, tt := range badBodies {
+	for _, tt := range listen.BadBodies {
 		for kind, s := range map[string]*server{"": s, " in full duplex": duplex} {
-			t.Run(tt.name+" fails the body"+kind, func(t *testing.T) {
+			t.Run(tt.Name+" fails the body"+kind, func(t *testing.T) {
 				t.Parallel()
 				c := dial(t, s, nil)
-				c.send(get("/first") + head + tt.body + next)
+				c.send(get("/first") + head + tt.Body + next)
 				if a := c.answer("GET"); a.status != 200 {
 					t.Errorf("the request before it: got %d", a.status)
 				}
-				if a := c.answer("POST"); a.status != 400 || a.reason != string(tt.reason) {
-					t.Errorf("got %d %s, want 400 %s", a.status, a.reason, tt.reason)
+				if a := c.answer("POST"); a.status != 400 || a.reason != string(tt.Reason) {
+					t.Errorf("got %d %s, want 400 %s", a.status, a.reason, tt.Reason)
 				}
 				c.closed()
 			})
 		}
-		t.Run(tt.name+" that nobody reads closes the connection", func(t *testing.T) {
+		t.Run(tt.Name+" that nobody reads closes the connection", func(t *testing.T) {
 			t.Parallel()
 			c := dial(t, lazy, nil)
-			c.send(head + tt.body + next)
+			c.send(head + tt.Body + next)
 			c.answer("POST")
 			c.closed()
 		})

@@ -14,7 +14,8 @@ import (
 //
 // A Read that finds whole heads and body data checks them where the caller
 // wants them, without a copy. Only what must be held back is copied, and given
-// by later calls.
+// by later calls. An error that the inner connection returns along with bytes
+// is left for the next Read, which gets it again.
 type checkedConn struct {
 	net.Conn // what was accepted: a *net.TCPConn, a *tls.Conn, ...
 

@@ -91,7 +91,7 @@ func TestDeadlines(t *testing.T) {
 					{head[:9], 4}, {head[9:], 60}, {"5", 60}, {"\r\nhello\r\n", 60}, {"0\r", 60}, {"\n\r\n" + half[:1], 4}, {half[1:], 4},
 				} {
 					_, _ = io.WriteString(peer, part.text)
-					time.Sleep(part.pause * time.Second) // simulated
+					time.Sleep(part.pause * time.Second) //nolint:forbidigo // simulated
 				}
 			}()
 			want := head + "5\r\nhello\r\n0\r\n\r\n"

@@ -2,6 +2,7 @@ package listen_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -64,7 +65,7 @@ func hearAll(t testing.TB, sizes []int, parts ...string) (h heard) {
 		if len(p) == 1 {
 			continue
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if n == 0 || err != nil {
@@ -92,14 +93,14 @@ func TestSplits(t *testing.T) {
 		"an upgrade, then a bad request": lines("GET / HTTP/1.1", "Host: a", "Connection: upgrade", "Upgrade: x") +
 			"\x81\x00" + get("/b"),
 	}
-	for _, tt := range badHeads {
-		streams[tt.name] = get("/first") + tt.head + next
+	for _, tt := range listen.BadHeads {
+		streams[tt.Name] = get("/first") + tt.Head + next
 	}
-	for _, tt := range goodHeads {
-		streams[tt.name] = tt.head + tt.head + get("/last")
+	for _, tt := range listen.GoodHeads {
+		streams[tt.Name] = tt.Head + tt.Head + get("/last")
 	}
-	for _, tt := range badBodies {
-		streams[tt.name] = lines("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + tt.body + next
+	for _, tt := range listen.BadBodies {
+		streams[tt.Name] = lines("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked") + tt.Body + next
 	}
 	for name, stream := range streams {
 		if len(stream) > 4000 {
@@ -157,14 +158,14 @@ func TestNothingAfterTheStandIn(t *testing.T) {
 // FuzzConn checks that neither the sizes of packets nor those of reads make a
 // difference to what is read from a connection.
 func FuzzConn(f *testing.F) {
-	for i, tt := range badHeads {
-		f.Add(tt.head, []byte{byte(i), 100, 3}, []byte{1, 200, 14})
+	for i, tt := range listen.BadHeads {
+		f.Add(tt.Head, []byte{byte(i), 100, 3}, []byte{1, 200, 14})
 	}
-	for i, tt := range goodHeads {
-		f.Add(tt.head+tt.head, []byte{byte(i), 0, 60}, []byte{1, 255})
+	for i, tt := range listen.GoodHeads {
+		f.Add(tt.Head+tt.Head, []byte{byte(i), 0, 60}, []byte{1, 255})
 	}
-	for i, tt := range badBodies {
-		f.Add(lines("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")+tt.body, []byte{byte(i)}, []byte{20, 1})
+	for i, tt := range listen.BadBodies {
+		f.Add(lines("POST /a HTTP/1.1", "Host: a", "Transfer-Encoding: chunked")+tt.Body, []byte{byte(i)}, []byte{20, 1})
 	}
 	f.Add(upgrade+get("/b")+upgrade+frames, []byte{90, 0}, []byte{1, 255, 20})
 	f.Fuzz(func(t *testing.T, text string, packets, reads []byte) {

@@ -3,11 +3,11 @@ package listen_test
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +63,7 @@ func serveOn(t *testing.T, inner net.Listener, cfg listen.Config, handler http.H
 	go func() { ended <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		if err := <-ended; err != http.ErrServerClosed {
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -156,6 +156,7 @@ func (c *client) answer(method string) answer {
 	if err != nil {
 		c.t.Fatalf("read response: %v", err)
 	}
+	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		c.t.Fatalf("read body: %v", err)
@@ -172,8 +173,7 @@ func (c *client) closed() {
 	}
 }
 
-// lines joins header lines with CRLF and ends the head.
-func lines(l ...string) string { return strings.Join(l, "\r\n") + "\r\n\r\n" }
+var lines = listen.Lines
 
 func get(target string) string { return lines("GET "+target+" HTTP/1.1", "Host: a.example") }
 

@@ -73,8 +73,8 @@ func Raw(c net.Conn) {
 // accepted connection (a *net.TCPConn, if that is what was accepted, so that the
 // kernel can splice) and the bytes already read from it that neither c nor
 // net/http has given to anyone. They come after those buffered in the reader
-// that Hijack returned, and before those still to be read from inner. There are
-// none of the former for a request without a body.
+// that Hijack returned, and before those still to be read from inner. Where the
+// request's body was read to its end, or there was none, that reader is empty.
 //
 // c must not be read from afterwards. If c is not checked, it is returned.
 func Unwrap(c net.Conn) (inner net.Conn, buffered []byte) {

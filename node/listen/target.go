@@ -171,9 +171,6 @@ func validPort(b []byte) bool {
 	if len(b) == 0 {
 		return true
 	}
-	if b[0] == '+' || b[0] == '-' || len(b) > 5 {
-		return false
-	}
 	_, err := strconv.ParseUint(string(b), 10, 16)
-	return err == nil
+	return err == nil && len(b) <= len("65535")
 }

@@ -2,6 +2,7 @@ package listen_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -104,6 +105,9 @@ func echoHijacked(t *testing.T, w http.ResponseWriter) {
 	defer c.Close()
 	_, _ = io.WriteString(c, switching)
 	_, _ = io.Copy(c, rw)
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Errorf("CloseWrite: %v", err)
+	}
 }
 
 func TestUpgrade(t *testing.T) {
@@ -152,15 +156,15 @@ func (c *client) finish(s string) {
 }
 
 // serveTapped is serve on a tapped listener.
-func serveTapped(t *testing.T, handler func(*tapped, http.ResponseWriter, *http.Request)) (*server, *tapped) {
+func serveTapped(t *testing.T, handler func(*tapped, http.ResponseWriter, *http.Request)) *server {
 	ln := tap(t)
-	return serveOn(t, ln, listen.Config{}, func(w http.ResponseWriter, r *http.Request) { handler(ln, w, r) }), ln
+	return serveOn(t, ln, listen.Config{}, func(w http.ResponseWriter, r *http.Request) { handler(ln, w, r) })
 }
 
 func TestUpgradeWhileTheHandlerRuns(t *testing.T) {
 	for name, early := range map[string]string{"few": frames, "many": strings.Repeat("\x00frame\n", 500)} {
 		t.Run(name+" bytes read before the upgrade are not lost", func(t *testing.T) {
-			s, _ := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
+			s := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
 				ln.wait(r.Context(), t, len(upgrade)+len(early))
 				echoUnwrapped(t, w)
 			})
@@ -178,7 +182,7 @@ func TestUpgradeWhileTheHandlerRuns(t *testing.T) {
 	}
 	t.Run("the request's context ends when the client goes away", func(t *testing.T) {
 		gone := make(chan struct{})
-		s, _ := serveTapped(t, func(_ *tapped, w http.ResponseWriter, r *http.Request) {
+		s := serveTapped(t, func(_ *tapped, w http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
 			close(gone)
 		})
@@ -193,7 +197,7 @@ func TestUpgradeRefused(t *testing.T) {
 	for name, sent := range map[string]string{"at once": upgrade, "after a body": strings.Replace(upgrade, "\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi", 1)} {
 		t.Run("when not upgraded, the next heads are checked, "+name, func(t *testing.T) {
 			after := get("/b") + upgrade + "GET / HTTP/1.1\n\n" + next
-			s, _ := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
+			s := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
 				_, _ = io.ReadAll(r.Body)
 				ln.wait(r.Context(), t, len(sent)+len(after)) // so that there is something to be held back
 				if r.Context().Err() != nil || listen.Violation(r.Context()) != nil {
@@ -229,7 +233,7 @@ func TestUpgradeRefused(t *testing.T) {
 
 func TestARequestIsNotHarmedByTheNext(t *testing.T) {
 	bad := "GET / HTTP/1.1\n\n" + strings.Repeat("x", 5000)
-	s, _ := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
+	s := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
 		ln.wait(r.Context(), t, len(get("/a"))+len(bad)-5000)
 		if r.Context().Err() != nil || listen.Violation(r.Context()) != nil {
 			t.Error("a request was harmed by what came after it")
@@ -259,7 +263,9 @@ func bare(t *testing.T, handler func(*tapped, http.ResponseWriter, *http.Request
 	go func() { ended <- srv.Serve(listen.New(inner, listen.Config{})) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
 	})
 	return &server{addr: inner.Addr().String()}
 }
@@ -326,9 +332,6 @@ func TestHijack(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 				return
-			}
-			if _, ok := c.(interface{ CloseWrite() error }); !ok {
-				t.Errorf("%T has no CloseWrite", c)
 			}
 			inner, _ := listen.Unwrap(c)
 			if _, ok := inner.(*net.TCPConn); !ok {
