@@ -1,0 +1,190 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math/big"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// A cluster is an etcd, control planes and nodes, each a process.
+type cluster struct {
+	*lab
+	client *http.Client
+	etcd   *process // nil when the only control plane has one inside
+	store  string   // client URL of etcd
+	planes []*planeProcess
+	nodes  []*nodeProcess
+	// admin is the key "bootstrap"; node the key all nodes join with; chp the
+	// token of the CHP API.
+	admin, node, chp string
+}
+
+// A planeProcess is one control plane with its gateway.
+type planeProcess struct {
+	*process
+	id        string
+	grpc, api string // addresses
+	rest      *caller
+}
+
+// A nodeProcess is one node.
+type nodeProcess struct {
+	*process
+	id            string
+	public, admin string // addresses
+	state         string // directory, empty for none
+}
+
+// newCluster starts control planes, on an etcd of their own if there are
+// several, and nodes that know all of them. All are ready when it returns.
+func newCluster(t testing.TB, planes, nodes int) *cluster {
+	t.Helper()
+	c := &cluster{lab: newLab(t), client: newHTTP(t)}
+	c.admin, c.chp = c.secret("the admin key", rand.Text()), c.secret("the CHP token", rand.Text())
+	if planes > 1 {
+		c.startEtcd()
+	}
+	for range planes {
+		c.addPlane().start()
+	}
+	for _, p := range c.planes {
+		c.awaitPlane(p)
+	}
+	key := c.createKey(&signalboxv1.ApiKey{Name: "nodes", Scopes: []string{"node"}})
+	c.node = c.secret("the nodes' key", key)
+	for range nodes {
+		c.addNode(true).start()
+	}
+	for _, n := range c.nodes {
+		c.awaitNode(n)
+	}
+	return c
+}
+
+// createKey makes an API key and returns its secret.
+func (c *cluster) createKey(key *signalboxv1.ApiKey) string {
+	c.t.Helper()
+	res, err := c.services(0).keys.CreateApiKey(c.t.Context(), &signalboxv1.CreateApiKeyRequest{Key: key})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.secret("the key "+key.GetName(), res.GetSecret())
+}
+
+func (c *cluster) startEtcd() {
+	c.store = "http://" + freeAddr(c.t)
+	c.etcd = c.process("etcd", nil, "etcd", "--name", "e2e", "--data-dir", filepath.Join(c.dir, "etcd"),
+		"--listen-client", c.store, "--listen-peer", "http://"+freeAddr(c.t))
+	c.etcd.start()
+}
+
+// addPlane adds a control plane that is not started.
+func (c *cluster) addPlane(args ...string) *planeProcess {
+	p := &planeProcess{id: fmt.Sprintf("cp%d", len(c.planes)), grpc: freeAddr(c.t), api: freeAddr(c.t)}
+	store := []string{"--etcd", c.store}
+	if c.etcd == nil {
+		store = []string{"--data-dir", filepath.Join(c.dir, "store")}
+	}
+	p.process = c.process(p.id, []string{"SIGNALBOX_ADMIN_KEY=" + c.admin, "SIGNALBOX_CHP_TOKEN=" + c.chp},
+		append(append([]string{"controlplane", "--controlplane-id", p.id, "--grpc-listen", p.grpc, "--api-listen", p.api}, store...), args...)...)
+	p.rest = &caller{t: c.t, base: "http://" + p.api, key: c.admin, client: c.client}
+	c.planes = append(c.planes, p)
+	return p
+}
+
+// addNode adds a node that is not started, with a directory for its
+// last-known-good file or without.
+func (c *cluster) addNode(keeps bool, args ...string) *nodeProcess {
+	n := &nodeProcess{id: fmt.Sprintf("node%d", len(c.nodes)), public: freeAddr(c.t), admin: freeAddr(c.t)}
+	if keeps {
+		n.state = filepath.Join(c.dir, n.id)
+		args = append(args, "--state-dir", n.state)
+	}
+	var planes []string
+	for _, p := range c.planes {
+		planes = append(planes, p.grpc)
+	}
+	n.process = c.process(n.id, []string{"SIGNALBOX_KEY=" + c.node},
+		append([]string{"node", "--id", n.id, "--listen", n.public, "--admin-listen", n.admin,
+			"--controlplane", strings.Join(planes, ","), "--drain-timeout", "5s"}, args...)...)
+	c.nodes = append(c.nodes, n)
+	return n
+}
+
+func (c *cluster) awaitPlane(p *planeProcess) {
+	c.t.Helper()
+	c.await(p.process, "http://"+p.api+"/readyz")
+}
+
+func (c *cluster) awaitNode(n *nodeProcess) {
+	c.t.Helper()
+	c.await(n.process, "http://"+n.admin+"/readyz")
+}
+
+// await waits until a process answers a readiness check.
+func (c *cluster) await(p *process, url string) {
+	c.t.Helper()
+	eventually(c.t, p.name+" becomes ready", func(ctx context.Context) error {
+		if !p.running() {
+			c.t.Fatalf("%s has ended", p.name)
+		}
+		a, err := send(ctx, c.client, "GET", url, "")
+		if err == nil && a.status != http.StatusOK {
+			err = fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return err
+	})
+}
+
+// services are the gRPC API of a control plane, with the admin key.
+func (c *cluster) services(plane int) *services {
+	return dialGRPC(c.t, c.planes[plane].grpc, c.admin, nil)
+}
+
+// get asks a node for a path.
+func (c *cluster) get(ctx context.Context, n *nodeProcess, path string) (answer, error) {
+	return send(ctx, c.client, "GET", "http://"+n.public+path, "")
+}
+
+// anyNode is a node taken at random.
+func (c *cluster) anyNode() *nodeProcess {
+	i, err := rand.Int(rand.Reader, big.NewInt(int64(len(c.nodes))))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return c.nodes[i.Int64()]
+}
+
+// served fails unless every node serves a path from an upstream.
+func (c *cluster) served(path string, from *upstream) {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		a, err := c.get(c.t.Context(), n, path)
+		if err != nil || a.body != from.name+" took 0\n" {
+			c.t.Errorf("%s through %s: got %d %q %v, want it from %s", path, n.id, a.status, a.body, err, from.name)
+		}
+	}
+}
+
+// cli runs the operator's client against a control plane, and returns what it
+// printed and its exit code.
+func (c *cluster) cli(plane int, args ...string) (string, int) {
+	c.t.Helper()
+	p := c.process(fmt.Sprintf("cli%d", len(c.all)), []string{"SIGNALBOX_KEY=" + c.admin},
+		append(args, "--controlplane", c.planes[plane].grpc)...)
+	p.start()
+	select {
+	case <-p.ended:
+	case <-c.t.Context().Done():
+	}
+	return string(tail(p.out, 10_000)) + string(tail(p.log, 10_000)), p.cmd.ProcessState.ExitCode()
+}

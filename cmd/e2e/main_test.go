@@ -1,0 +1,20 @@
+// Package e2e proves what Signalbox promises, on the whole of it: control
+// planes, gateways and nodes that meet on real sockets.
+//
+// Most files begin with the promise they prove. Those without a build tag run
+// every part inside the test's process, over a store in memory, and belong to
+// `make test`. Those tagged e2e run bin/signalbox, kill it, freeze it and read
+// its logs, and belong to `make e2e`.
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second

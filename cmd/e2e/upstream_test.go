@@ -1,0 +1,195 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// An upstream is a server to route to. It answers with its own name, echoes
+// WebSockets, and remembers what it was asked last.
+type upstream struct {
+	name string
+	url  string
+	addr string
+
+	mu      sync.Mutex
+	last    *http.Request // without its body
+	served  int
+	clients map[string]bool // addresses that requests came from
+}
+
+func newUpstream(t testing.TB, name string) *upstream {
+	t.Helper()
+	u := &upstream{name: name, clients: map[string]bool{}}
+	server := httptest.NewServer(u)
+	u.url, u.addr = server.URL, server.Listener.Addr().String()
+	t.Cleanup(server.Close)
+	return u
+}
+
+func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	u.mu.Lock()
+	u.last, u.clients[r.RemoteAddr] = r, true
+	u.served++
+	u.mu.Unlock()
+	if r.Header.Get("Upgrade") == "websocket" {
+		u.echo(w)
+		return
+	}
+	n, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	_, _ = fmt.Fprintf(w, "%s took %d\n", u.name, n)
+}
+
+// asked is the last request, and how many there were.
+func (u *upstream) asked() (*http.Request, int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.last, u.served
+}
+
+// connections counts those that requests came over.
+func (u *upstream) connections() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.clients)
+}
+
+// echo switches protocols and sends every message back, until one end goes
+// away.
+func (u *upstream) echo(w http.ResponseWriter) {
+	w.Header().Set("Connection", "Upgrade")
+	w.Header().Set("Upgrade", "websocket")
+	w.Header().Set("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	in := buf.Reader
+	for {
+		message, closed, err := readFrame(in)
+		if err != nil || closed {
+			return
+		}
+		if _, err := conn.Write(frame(message, false)); err != nil {
+			return
+		}
+	}
+}
+
+// frame is a short text message (RFC 6455, section 5.2); a client's is masked,
+// here with zeros.
+func frame(message string, masked bool) []byte {
+	b := []byte{0x81, byte(len(message))}
+	if masked {
+		b[1] |= 0x80
+		b = append(b, 0, 0, 0, 0)
+	}
+	return append(b, message...)
+}
+
+// readFrame reads a frame of at most 64 KiB, unless it is one that closes.
+func readFrame(in *bufio.Reader) (message string, closed bool, err error) {
+	var head [2]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return "", false, err
+	}
+	size := int(head[1] & 0x7f)
+	if size == 126 {
+		var long [2]byte
+		if _, err := io.ReadFull(in, long[:]); err != nil {
+			return "", false, err
+		}
+		size = int(binary.BigEndian.Uint16(long[:]))
+	}
+	if head[1]&0x80 != 0 {
+		size += 4
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(in, body); err != nil {
+		return "", false, err
+	}
+	if head[1]&0x80 != 0 {
+		body = body[4:] // masked with zeros
+	}
+	return string(body), head[0]&0x0f == 0x8, nil
+}
+
+// A socket is a client's end of a WebSocket.
+type socket struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// openSocket opens a WebSocket at a node.
+func openSocket(node, path string) (*socket, error) {
+	conn, err := net.DialTimeout("tcp", node, patience)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{conn: conn, in: bufio.NewReaderSize(conn, 512)}
+	if err := s.open(path); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *socket) open(path string) error {
+	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	_, err := fmt.Fprintf(s.conn, "GET %s HTTP/1.1\r\nHost: e2e\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path)
+	if err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(s.in, nil)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		return fmt.Errorf("asked for a WebSocket, got %s", res.Status)
+	}
+	return nil
+}
+
+// echoes sends a message and reads it back.
+func (s *socket) echoes(message string) error {
+	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	if _, err := s.conn.Write(frame(message, true)); err != nil {
+		return err
+	}
+	got, _, err := readFrame(s.in)
+	if err == nil && got != message {
+		err = fmt.Errorf("echo of %q is %q", message, got)
+	}
+	return err
+}
+
+// ended waits until the other end closes.
+func (s *socket) ended() error {
+	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	for {
+		_, closed, err := readFrame(s.in)
+		if closed || err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *socket) close() { _ = s.conn.Close() }
