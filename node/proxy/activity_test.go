@@ -140,6 +140,24 @@ func TestAnExchangeOnWhichNothingMovesIsEnded(t *testing.T) {
 	})
 }
 
+func TestAClientThatDoesNotReadIsEndedToo(t *testing.T) {
+	n := plain(t)
+	rec := n.record("/", web(t, func(w http.ResponseWriter, r *http.Request) {
+		chunk := make([]byte, 1<<20)
+		for r.Context().Err() == nil {
+			if _, err := w.Write(chunk); err != nil {
+				return
+			}
+		}
+	}))
+	rec.Policy = &signalboxv1.RoutePolicy{IdleTimeout: durationpb.New(50e6)}
+	n.put(rec)
+	c := n.dial()
+	c.send("GET / HTTP/1.1", "Host: h")
+	eventually(t, "it is ended", func() bool { return strings.Contains(n.log.String(), "reason=idle_timeout side=policy") })
+	_ = c.Close()
+}
+
 func TestAClientsIdleTimeIsItsListeners(t *testing.T) {
 	n := plain(t)
 	n.route("/", web(t, func(http.ResponseWriter, *http.Request) {}))

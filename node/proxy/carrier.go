@@ -60,6 +60,8 @@ func (c *carrier) copy(res *http.Response) *failure {
 		}
 		werr := c.pass(n, err, left)
 		switch {
+		case werr != nil && c.x.stopped():
+			return c.x.explain(werr)
 		case werr != nil:
 			return &failure{status: statusClientGone, reason: ReasonClientGone, side: SideClient, err: werr}
 		case err == io.EOF:

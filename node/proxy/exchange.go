@@ -57,6 +57,7 @@ type exchange struct {
 	early   sync.Mutex
 	final   bool
 	earlies int
+	over    bool // w is net/http's again
 
 	// The life's lock guards these.
 	prev, next *exchange
@@ -125,15 +126,33 @@ func (x *exchange) end() {
 	if x.body != nil && !x.aborted {
 		x.body.linger()
 	}
+	x.early.Lock()
+	x.over = true
+	x.early.Unlock()
 }
 
-// stop ends an exchange from another goroutine.
+// stop ends an exchange from another goroutine. A client that does not read is
+// given a moment to take the node's answer.
 func (x *exchange) stop(cause error) {
 	if s := x.stream.Load(); s != nil {
 		s.stop(cause)
 		return
 	}
 	x.cancel(cause)
+	x.early.Lock()
+	defer x.early.Unlock()
+	if d, ok := x.w.(interface{ SetWriteDeadline(time.Time) error }); ok && !x.over {
+		_ = d.SetWriteDeadline(time.Now().Add(farewell)) // what has none is gone
+	}
+}
+
+// stopped tells whether stop was called.
+func (x *exchange) stopped() bool {
+	if x.served == nil {
+		return false
+	}
+	_, ours := ended(context.Cause(x.ctx))
+	return ours
 }
 
 // checkIdle ends the exchange if nothing has moved for too long.

@@ -71,7 +71,9 @@ func TestFailuresHaveAStatusAReasonAndASide(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			n := start(t, upstream.Config{AllowUnix: true, Timeouts: upstream.Timeouts{TLS: 50 * time.Millisecond}}, listen.Config{})
 			rec := n.record("/", c.url)
-			rec.Policy = &signalboxv1.RoutePolicy{ResponseTimeout: durationpb.New(100 * time.Millisecond)}
+			if c.reason == "header_timeout" {
+				rec.Policy = &signalboxv1.RoutePolicy{ResponseTimeout: durationpb.New(50 * time.Millisecond)}
+			}
 			n.put(rec)
 			res, body := n.get("/")
 			if res.StatusCode != c.status || !strings.Contains(body, "("+c.reason+")") || res.Header.Get("Cache-Control") != "no-store" {

@@ -40,8 +40,8 @@ func (x *exchange) setForwarded(h http.Header) {
 	if x.r.TLS != nil {
 		proto, port = "https", "443"
 	}
-	if _, p, err := net.SplitHostPort(x.r.Host); err == nil && p != "" {
-		port = p
+	if i := strings.LastIndexByte(x.r.Host, ':'); i > strings.LastIndexByte(x.r.Host, ']') && i+1 < len(x.r.Host) {
+		port = x.r.Host[i+1:]
 	}
 	if x.from.peer != "" {
 		chain := x.from.peer

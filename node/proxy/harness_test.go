@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -62,20 +61,22 @@ func (l *logged) String() string {
 	return l.buf.String()
 }
 
-// start starts a node that logs every exchange.
-func start(t testing.TB, upstreams upstream.Config, cfg listen.Config) *node {
+// start starts a node that, in a test, logs every exchange.
+func start(t testing.TB, upstreams upstream.Config, accept listen.Config) *node {
 	t.Helper()
 	n := &node{t: t, book: report.New(), pools: upstream.New(upstreams), log: &logged{}}
 	n.table = route.New(route.Config{UnixSockets: upstreams.AllowUnix})
-	n.handler = proxy.New(proxy.Config{
-		Pools: n.pools, Book: n.book, Sample: 1,
-		Log: slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	cfg := proxy.Config{Pools: n.pools, Book: n.book}
+	if _, benchmark := t.(*testing.B); !benchmark {
+		cfg.Sample = 1
+		cfg.Log = slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	n.handler = proxy.New(cfg)
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln := listen.New(inner, cfg)
+	ln := listen.New(inner, accept)
 	n.addr = ln.Addr().String()
 	n.server = proxy.Server(n.handler, "public")
 	served := make(chan error, 1)
@@ -331,5 +332,3 @@ func lines(head string, drop ...string) string {
 
 // sizef is a body of n bytes.
 func sizef(n int) string { return strings.Repeat("x", n) }
-
-var _ = fmt.Sprint

@@ -66,10 +66,13 @@ func (x *exchange) upgrade() string {
 // once, apart from a repetition where an unused connection turned out to be
 // dead.
 func (x *exchange) send() (*http.Response, *failure) {
-	last := &failure{status: http.StatusServiceUnavailable, reason: ReasonNoUpstream, side: SideUpstream}
+	var last *failure
 	for tried := (upstream.Tried{}); ; {
 		i := x.served.balance.Next(len(x.route.Upstreams), tried)
-		if i < 0 {
+		switch {
+		case i < 0 && last == nil:
+			return nil, &failure{status: http.StatusServiceUnavailable, reason: ReasonNoUpstream, side: SideUpstream}
+		case i < 0:
 			return nil, last
 		}
 		tried.Add(i)

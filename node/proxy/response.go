@@ -56,9 +56,11 @@ func (x *exchange) copyHeader(res *http.Response) (announced int) {
 }
 
 // mustClose tells whether the client's connection can carry no more requests:
-// the node is draining, or nobody will read the rest of the request's body.
+// the node is draining, nobody will read the rest of the request's body, or
+// there is a deadline on the connection.
 func (x *exchange) mustClose() bool {
-	return x.r.ProtoMajor == 1 && (x.front.handler.draining.Load() || x.body != nil && !x.body.atEnd.Load())
+	return x.r.ProtoMajor == 1 &&
+		(x.front.handler.draining.Load() || x.body != nil && !x.body.atEnd.Load() || x.stopped())
 }
 
 // start writes the response's header, once.
