@@ -5,8 +5,10 @@
 // A write is planned on the view that the replica has, and committed under
 // the condition that what was planned on still holds; so most cost one round
 // trip to the store. Where it does not hold, and before anything is refused
-// because of what a view says, the plan is made anew on a current view. Reads
-// are answered from a current view alone.
+// because of what a view says, the plan is made anew on a current view. A
+// write is answered once it is durable, whether or not this replica has read
+// it back; only those of API keys are waited for, since keys are looked up in
+// whatever view there is. Reads are answered from a current view alone.
 package api
 
 import (

@@ -123,15 +123,15 @@ func TestBatchPutSplit(t *testing.T) {
 // named.
 func TestBatchPutLarge(t *testing.T) {
 	p := start(t, mem.New())
-	large := many(20)
+	large := many(10)
 	for _, r := range large {
-		r.Data = `{"x":"` + strings.Repeat("x", 200_000) + `"}`
+		r.Data = `{"x":"` + strings.Repeat("x", 240_000) + `"}`
 	}
 	_, err := p.batch(large, false)
 	refused(t, err, codes.InvalidArgument, "routes")
 	_, err = p.routes.BatchPutRoutes(bounded(t), &signalboxv1.BatchPutRoutesRequest{Routes: large, ValidateOnly: true})
 	refused(t, err, codes.InvalidArgument, "routes")
-	if res, err := p.batch(large, true); err != nil || res.GetWritten() != 20 {
+	if res, err := p.batch(large, true); err != nil || res.GetWritten() != 10 {
 		t.Errorf("split: %v, %v", res, err)
 	}
 	huge := many(3)

@@ -315,6 +315,38 @@ func TestStreamsEndWithTheirKeys(t *testing.T) {
 	}
 }
 
+// lateViews shows an older view once.
+type lateViews struct {
+	*replica.Replica
+	older *replica.View
+}
+
+func (v *lateViews) Now() (*replica.View, <-chan struct{}) {
+	view, next := v.Replica.Now()
+	if v.older != nil {
+		view, v.older = v.older, nil
+	}
+	return view, next
+}
+
+// A key that is deleted in the moment in which a stream is let in does not let
+// it in.
+func TestKeyDeletedMeanwhile(t *testing.T) {
+	st := mem.New()
+	r := follow(t, st)
+	write(t, st, r, "right", &signalboxv1.ApiKey{Name: "worker", Scopes: []string{"node"}})
+	before, _ := r.Now()
+	commit(t, st, r, store.Txn{Delete: []store.Key{{Kind: store.KindAPIKey, Name: "worker"}}})
+	conn := serve(t, auth.New(&lateViews{r, before}))
+	stream, err := signalboxv1.NewFeedServiceClient(conn).Connect(metadata.AppendToOutgoingContext(bounded(t), "x-api-key", "right"))
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("the stream was let in: %v", err)
+	}
+}
+
 // A node's key may be bound to one node.
 func TestMayJoin(t *testing.T) {
 	st := mem.New()
