@@ -79,7 +79,7 @@ type TallyBase struct {
 	// Entries in order of route name and created revision, each once: sums over
 	// all folded processes.
 	Entries []*TallyEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	// Folds in order of node names, each once.
+	// Folds in order of node name and epoch, each once.
 	Folds         []*TallyFold `protobuf:"bytes,2,rep,name=folds,proto3" json:"folds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -202,13 +202,12 @@ func (x *TallyEntry) GetLastActivity() *timestamppb.Timestamp {
 	return nil
 }
 
-// TallyFold says which of a node's processes a base has taken in.
+// TallyFold says that a base has taken in a node process.
 type TallyFold struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node is its name.
 	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// Epoch of the newest process taken in. Older processes of the node were
-	// taken in too, or never carried anything of this bucket.
+	// Epoch of the process.
 	Epoch int64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Until is when this may be forgotten: the process cannot come back and no
 	// report of it can still be on its way.

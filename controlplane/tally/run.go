@@ -1,0 +1,281 @@
+package tally
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"signalbox/controlplane/tally/checkpoint"
+	"signalbox/store"
+)
+
+// Election is the name of the election whose leader writes checkpoints.
+const Election = "tally"
+
+// A checkpoint is made every Config.Every. Other times are counted in those.
+const (
+	// handOver is how long a replica that does not lead leaves it to the one
+	// that does to write what it knows of a process that is gone.
+	handOver = 2
+	// settle is how long a dead process waits for all replicas to have said
+	// what they know of it, before it is folded.
+	settle = 6
+	// pruneEvery is how often routes that no longer exist are looked for.
+	pruneEvery = 12
+)
+
+const (
+	// roundBytes is about how much one checkpoint writes; what is more waits
+	// for the next. The store keeps every write until it compacts its history.
+	roundBytes = 2 << 20
+	// batchBytes is about how much one transaction writes.
+	batchBytes = 256 << 10
+	// lastTime bounds the checkpoint at the end.
+	lastTime = 5 * time.Second
+)
+
+// Notes is what a Book needs of a store.
+type Notes interface {
+	PutNotes(ctx context.Context, put []store.Note, gone []string, unless ...store.NoteCondition) error
+	FollowNotes(ctx context.Context, prefix string, apply func(store.NoteChange) error) error
+}
+
+// A Lead waits until this replica leads the election of that name, and returns
+// a channel that is closed when it may not lead any more (nil: it leads for
+// ever); then it is called again. Errors are taken for faults that pass.
+type Lead func(ctx context.Context, election string) (over <-chan struct{}, err error)
+
+// Run follows the checkpoint and, on the replica that leads, writes it, until
+// ctx ends; it returns ctx's cause. At the end a leader writes once more, for
+// a few seconds at most; whatever reports should be in that have to be in the
+// book by then. It is called once.
+func (b *Book) Run(ctx context.Context, notes Notes, lead Lead) error {
+	r := runner{book: b, notes: notes, applied: make(chan struct{}, 1)}
+	// The last checkpoint needs the notes to be followed a little longer.
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g := errgroup.Group{}
+	g.Go(func() error { return notes.FollowNotes(following, checkpoint.Prefix, r.apply) })
+	leads := make(chan (<-chan struct{}))
+	g.Go(func() error { return r.stand(ctx, lead, leads) })
+	r.loop(ctx, leads)
+	stop()
+	_ = g.Wait() // both end because they were told to
+	return context.Cause(ctx)
+}
+
+// A runner is one Run. Its fields belong to the loop, but for what says
+// otherwise.
+type runner struct {
+	book  *Book
+	notes Notes
+	// applied holds one when notes were applied since it was last looked at.
+	applied chan struct{}
+	// round counts, for what is done in some of them only.
+	round int
+	// failing is whether the last checkpoint could not be written.
+	failing bool
+}
+
+func (r *runner) apply(c store.NoteChange) error {
+	r.book.Apply(c)
+	select {
+	case r.applied <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// stand tells the loop each time that this replica leads.
+func (r *runner) stand(ctx context.Context, lead Lead, leads chan<- <-chan struct{}) error {
+	for ctx.Err() == nil {
+		over, err := lead(ctx, Election)
+		if err != nil {
+			wait(ctx, r.book.config.Every, nil)
+			continue
+		}
+		select {
+		case leads <- over:
+		case <-ctx.Done():
+		}
+		wait(ctx, math.MaxInt64, over)
+	}
+	return nil
+}
+
+// wait returns after a time, with the channel, or with ctx.
+func wait(ctx context.Context, d time.Duration, until <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-until:
+	case <-ctx.Done():
+	}
+}
+
+func (r *runner) loop(ctx context.Context, leads <-chan <-chan struct{}) {
+	tick := time.NewTicker(r.book.config.Every)
+	defer tick.Stop()
+	var leading bool
+	var over <-chan struct{} // ends leading
+	for {
+		select {
+		case over = <-leads:
+			leading = true
+			r.book.config.Log.Info("leads the checkpoints")
+		case <-over:
+			leading, over = false, nil
+			r.book.config.Log.Info("leads the checkpoints no more")
+		case now := <-tick.C:
+			r.turn(ctx, now, leading)
+		case <-ctx.Done():
+			if leading {
+				r.last(ctx)
+			}
+			return
+		}
+	}
+}
+
+// turn is what is done every Config.Every.
+func (r *runner) turn(ctx context.Context, now time.Time, leads bool) {
+	select {
+	case <-r.book.loaded:
+	default:
+		return
+	}
+	b, every := r.book, r.book.config.Every
+	b.look(now, settle*every)
+	if r.round++; r.round%pruneEvery == 1 {
+		b.Prune()
+	}
+	if !leads {
+		// Perhaps the leader was not told all of those that are gone, and there
+		// is nobody to ask any more.
+		writes, _ := b.changed(now, roundBytes, b.gone(now, handOver*every))
+		_, err := r.commit(ctx, writes)
+		r.report(ctx, err)
+		return
+	}
+	writes, _ := b.changed(now, roundBytes, nil)
+	_, err := r.commit(ctx, writes)
+	if err == nil {
+		_, err = r.commit(ctx, b.folds(now, roundBytes, b.due(now, settle*every, b.config.Lost)))
+	}
+	r.report(ctx, err)
+}
+
+// last writes all that is not written yet.
+func (r *runner) last(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
+	defer cancel()
+	select {
+	case <-r.book.loaded:
+	default:
+		return
+	}
+	for ctx.Err() == nil {
+		writes, waiting := r.book.changed(time.Now(), math.MaxInt, nil)
+		late, err := r.commit(ctx, writes)
+		if err != nil {
+			r.report(ctx, err)
+			return
+		}
+		if late == 0 && !waiting {
+			return
+		}
+		wait(ctx, lastTime, r.applied)
+	}
+}
+
+// report logs that checkpoints fail, and that they do no more.
+func (r *runner) report(ctx context.Context, err error) {
+	switch {
+	case err != nil && ctx.Err() == nil && !r.failing:
+		r.failing = true
+		r.book.config.Log.Warn("checkpoint not written, and tried again", "err", err)
+	case err == nil && r.failing:
+		r.failing = false
+		r.book.config.Log.Info("checkpoint written again")
+	}
+}
+
+// commit writes, several at a time. Those whose notes are not as they were
+// followed are late: they are left for another time. Any other error ends it.
+func (r *runner) commit(ctx context.Context, writes []write) (late int, err error) {
+	for len(writes) > 0 {
+		n, put, gone, unless := pack(writes, batchBytes)
+		err := r.put(ctx, put, gone, unless)
+		var conflict *store.ConflictError
+		switch {
+		case err == nil:
+			writes = writes[n:]
+		case errors.As(err, &conflict):
+			others, those := without(writes, conflict.Note)
+			if len(those) == 0 {
+				r.book.failed(writes)
+				return late, err
+			}
+			r.book.failed(those)
+			writes, late = others, late+len(those)
+		default:
+			r.book.failed(writes)
+			return late, err
+		}
+	}
+	return late, nil
+}
+
+func (r *runner) put(ctx context.Context, put []store.Note, gone []string, unless []store.NoteCondition) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*lastTime)
+	defer cancel()
+	return r.notes.PutNotes(ctx, put, gone, unless...)
+}
+
+// pack returns how many of the writes fit into one transaction, at least one,
+// and what they are together.
+func pack(writes []write, limit int) (n int, put []store.Note, gone []string, unless []store.NoteCondition) {
+	asked := map[string]store.Revision{}
+	size := 0
+	for _, w := range writes {
+		var more []store.NoteCondition
+		same := true // what is asked twice is the same
+		for _, c := range w.unless {
+			if rev, ok := asked[c.Name]; !ok {
+				more = append(more, c)
+			} else {
+				same = same && rev == c.Modified
+			}
+		}
+		size += w.size()
+		changes := len(put) + len(gone) + len(w.put) + len(w.gone)
+		if n > 0 && (!same || size > limit || changes > store.MaxOps || len(unless)+len(more) > store.MaxOps) {
+			break
+		}
+		for _, c := range more {
+			asked[c.Name] = c.Modified
+		}
+		n++
+		put, gone, unless = append(put, w.put...), append(gone, w.gone...), append(unless, more...)
+	}
+	return n, put, gone, unless
+}
+
+// without parts the writes that ask something of a note from the others.
+func without(writes []write, note string) (others, those []write) {
+	for _, w := range writes {
+		asks := false
+		for _, c := range w.unless {
+			asks = asks || c.Name == note
+		}
+		if asks {
+			those = append(those, w)
+		} else {
+			others = append(others, w)
+		}
+	}
+	return others, those
+}

@@ -1,0 +1,339 @@
+package tally
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"signalbox/controlplane/tally/checkpoint"
+	"signalbox/store"
+	"signalbox/store/mem"
+)
+
+// A member is a Book that runs.
+type member struct {
+	*Book
+	// stop ends it and waits for it.
+	stop func()
+}
+
+// start runs a book on a way to a store, until it is stopped or the test ends.
+func start(t *testing.T, notes Notes, lead Lead, c Config) *member {
+	m := &member{Book: New(c)}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := m.Run(ctx, notes, lead); !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	}()
+	m.stop = func() { cancel(); <-ended }
+	t.Cleanup(m.stop)
+	<-m.Loaded()
+	return m
+}
+
+// elected stands in the store's own election.
+func elected(t *testing.T, k *mem.Keeper) Lead {
+	return func(ctx context.Context, election string) (<-chan struct{}, error) {
+		s, err := k.Session(ctx, 2*time.Second)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = s.Close(context.Background()) })
+		if err := s.Lead(ctx, election); err != nil {
+			return nil, err
+		}
+		return s.Lost(), nil
+	}
+}
+
+// always believes to lead, never does not.
+func always(context.Context, string) (<-chan struct{}, error) { return nil, nil }
+
+func never(ctx context.Context, _ string) (<-chan struct{}, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// pass lets simulated time go by.
+func pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // simulated
+	synctest.Wait()
+}
+
+// notesOf returns the names of the checkpoint's notes.
+func notesOf(t *testing.T, k *mem.Keeper) []string {
+	t.Helper()
+	var names []string
+	err := k.Another().FollowNotes(t.Context(), checkpoint.Prefix, func(c store.NoteChange) error {
+		for _, n := range c.Put {
+			names = append(names, n.Name)
+		}
+		return context.Canceled
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	return names
+}
+
+const settled = (settle + 3) * 5 * time.Second
+
+func TestTotalsSurviveEveryReplica(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		var members []*member
+		var ways []*mem.Keeper
+		for range 2 {
+			way := k.Another()
+			ways = append(ways, way)
+			members = append(members, start(t, way, elected(t, way), Config{}))
+		}
+		for i := range 300 {
+			for _, m := range members {
+				say(m.Book, "one", 1, heard(fmt.Sprint("route-", i), 7, uint64(i)))
+			}
+		}
+		pass(6 * time.Second)
+		for i, m := range members {
+			ways[i].SetAvailable(false) // killed, rather than stopped
+			m.stop()
+		}
+		again := start(t, k, never, Config{})
+		for i := range 300 {
+			wantRequests(t, again.Book, fmt.Sprint("route-", i), 7, uint64(i))
+		}
+	})
+}
+
+func TestALeaderThatIsStoppedWritesOnceMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		m := start(t, k, always, Config{})
+		say(m.Book, "one", 1, heard("a", 7, 5))
+		pass(6 * time.Second)
+		say(m.Book, "one", 1, heard("a", 7, 6))
+		m.stop()
+		wantRequests(t, start(t, k, never, Config{}).Book, "a", 7, 6)
+	})
+}
+
+// A dying way to a store is cut off after some transactions.
+type dying struct {
+	*mem.Keeper
+	left int
+}
+
+func (d *dying) PutNotes(ctx context.Context, put []store.Note, gone []string, unless ...store.NoteCondition) error {
+	if d.left--; d.left < 0 {
+		d.SetAvailable(false)
+	}
+	return d.Keeper.PutNotes(ctx, put, gone, unless...)
+}
+
+func TestALeaderKilledBetweenTwoTransactionsLosesNothing(t *testing.T) {
+	const routes = 150
+	for killed := range 7 { // while it writes chunks, and while it folds
+		synctest.Test(t, func(t *testing.T) {
+			k := mem.New()
+			first := start(t, &dying{k.Another(), killed}, always, Config{})
+			second := start(t, k.Another(), never, Config{})
+			for i := range routes {
+				for _, m := range []*member{first, second} {
+					say(m.Book, "one", 1, heard(fmt.Sprint("route-", i), 7, 3))
+				}
+			}
+			for _, m := range []*member{first, second} {
+				m.Joined("one", 2)
+			}
+			pass(settled)
+			first.stop()
+			second.stop()
+
+			third := start(t, k.Another(), always, Config{})
+			for i := range routes {
+				for _, m := range []*member{first, second} {
+					if n := requestsOf(m.Book, fmt.Sprint("route-", i), 7); n != 3 {
+						t.Errorf("killed after %d transactions, route-%d has %d requests", killed, i, n)
+					}
+				}
+			}
+			third.Joined("one", 2)
+			pass(settled)
+			for i := range routes {
+				wantRequests(t, third.Book, fmt.Sprint("route-", i), 7, 3)
+			}
+			for _, name := range notesOf(t, k) {
+				if !checkpoint.IsBase(name) {
+					t.Errorf("%s was not folded", name)
+				}
+			}
+		})
+	}
+}
+
+func TestANodeStartedAnewAddsToWhatItCarried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		m := start(t, k, always, Config{})
+		follower := start(t, k.Another(), never, Config{})
+		for epoch := int64(1); epoch <= 40; epoch++ {
+			for _, m := range []*member{m, follower} {
+				m.Joined("one", epoch)
+				say(m.Book, "one", epoch, heard("a", 7, 2))
+				m.Left("one", epoch)
+			}
+			pass(6 * time.Second)
+		}
+		m.Joined("one", 41)
+		pass(settled)
+		wantRequests(t, m.Book, "a", 7, 80)
+		wantRequests(t, follower.Book, "a", 7, 80)
+		say(m.Book, "one", 39, heard("a", 7, 3)) // too late
+		say(m.Book, "one", 41, heard("a", 7, 1))
+		wantRequests(t, m.Book, "a", 7, 81)
+		if names := notesOf(t, k); len(names) != 1 {
+			t.Errorf("the notes are %v, want the base alone", names)
+		}
+		if n := len(m.buckets[checkpoint.BucketOf("a")].folds); n != 40 {
+			t.Errorf("%d processes are remembered, want all 40", n)
+		}
+		pass(time.Minute)
+		if n := len(m.sources); n != 1 {
+			t.Errorf("%d processes are in memory, want the one that is there", n)
+		}
+	})
+}
+
+func TestPartialViewsOfDeadNodesBecomeOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		leader, follower := start(t, k, always, Config{}), start(t, k.Another(), never, Config{})
+		say(leader.Book, "one", 1, heard("a", 7, 5))
+		say(leader.Book, "two", 1, heard("a", 7, 10))
+		say(follower.Book, "one", 1, heard("a", 7, 6))
+		say(follower.Book, "three", 1, heard("a", 7, 100))
+		for _, m := range []*member{leader, follower} {
+			m.Ended("one", 1)
+			m.Ended("two", 1)
+			m.Ended("three", 1)
+		}
+		pass(settled)
+		for _, m := range []*member{leader, follower, start(t, k, never, Config{})} {
+			wantRequests(t, m.Book, "a", 7, 116)
+		}
+		if names := notesOf(t, k); len(names) != 1 {
+			t.Errorf("the notes are %v, want the base alone", names)
+		}
+	})
+}
+
+func TestTwoThatBothBelieveToLeadCountNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		members := []*member{start(t, k, always, Config{}), start(t, k.Another(), always, Config{})}
+		const rounds, routes = 30, 50
+		for round := int64(1); round <= rounds; round++ {
+			for _, m := range members {
+				m.Joined("one", round)
+				for i := range routes {
+					say(m.Book, "one", round, heard(fmt.Sprint("route-", i), 7, 4))
+				}
+				m.Left("one", round)
+			}
+			pass(7 * time.Second)
+		}
+		members[0].Joined("one", rounds+1)
+		members[1].Joined("one", rounds+1)
+		pass(settled)
+		for _, m := range append(members, start(t, k, never, Config{})) {
+			for i := range routes {
+				wantRequests(t, m.Book, fmt.Sprint("route-", i), 7, 4*rounds)
+			}
+		}
+	})
+}
+
+func TestALostNodeIsFoldedMuchLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		var running atomic.Bool
+		running.Store(true)
+		m := start(t, k, always, Config{Running: func(string, int64) bool { return running.Load() }})
+		m.Joined("one", 1)
+		say(m.Book, "one", 1, heard("a", 7, 5))
+		m.Left("one", 1)
+		chunk := []string{checkpoint.Address{Bucket: checkpoint.BucketOf("a"), Process: checkpoint.Process{Node: "one", Epoch: 1}}.Name()}
+		pass(48 * time.Hour)
+		if names := notesOf(t, k); !slices.Equal(names, chunk) {
+			t.Errorf("while it runs the notes are %v", names)
+		}
+		running.Store(false)
+		pass(23 * time.Hour)
+		if names := notesOf(t, k); !slices.Equal(names, chunk) {
+			t.Errorf("before its time the notes are %v", names)
+		}
+		m.Joined("one", 1)
+		say(m.Book, "one", 1, heard("a", 7, 6))
+		m.Left("one", 1)
+		pass(23 * time.Hour)
+		wantRequests(t, m.Book, "a", 7, 6)
+		pass(2 * time.Hour)
+		if names := notesOf(t, k); len(names) != 1 || !checkpoint.IsBase(names[0]) {
+			t.Errorf("in the end the notes are %v", names)
+		}
+		say(m.Book, "one", 1, heard("a", 7, 100))
+		wantRequests(t, m.Book, "a", 7, 6)
+	})
+}
+
+func TestARemovedRouteLeavesTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		var removed atomic.Int64
+		c := Config{Exists: func(_ string, created int64) bool { return created != removed.Load() }}
+		m, follower := start(t, k, always, c), start(t, k.Another(), never, c)
+		for _, m := range []*member{m, follower} {
+			say(m.Book, "old", 1, heard("a", 7, 5))
+			m.Joined("one", 1)
+			say(m.Book, "one", 1, heard("a", 7, 5))
+			m.Ended("old", 1)
+		}
+		pass(settled)
+		if names := notesOf(t, k); len(names) != 2 {
+			t.Errorf("the notes are %v, want a base and a chunk", names)
+		}
+		removed.Store(7)
+		pass(2 * time.Minute)
+		say(m.Book, "one", 1, heard("a", 7, 6))
+		say(m.Book, "one", 1, heard("a", 8, 1))
+		pass(2 * time.Minute)
+		again := start(t, k, never, Config{})
+		for _, m := range []*member{m, follower, again} {
+			wantRequests(t, m.Book, "a", 7, 0)
+			wantRequests(t, m.Book, "a", 8, 1)
+		}
+	})
+}
+
+func TestCheckpointsGoOnAfterTheStoreWasAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := mem.New()
+		way := k.Another()
+		m := start(t, way, always, Config{})
+		say(m.Book, "one", 1, heard("a", 7, 5))
+		way.SetAvailable(false)
+		pass(time.Minute)
+		k.Compact()
+		way.SetAvailable(true)
+		pass(6 * time.Second)
+		wantRequests(t, start(t, k, never, Config{}).Book, "a", 7, 5)
+	})
+}
