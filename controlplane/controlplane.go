@@ -120,7 +120,7 @@ func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
 	if err != nil {
 		closeAll(endpoints)
 		if ctx.Err() != nil {
-			return nil
+			err = nil // it was told to stop while it started
 		}
 		return err
 	}

@@ -2,7 +2,6 @@ package controlplane_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -33,7 +32,7 @@ func start(t *testing.T, keeper *mem.Keeper, id, key string) (conn *grpc.ClientC
 	ready := make(chan string, 1)
 	cp := controlplane.New(controlplane.Config{
 		ID: id, Address: ln.Addr().String(), Records: keeper, Notes: keeper, AdminKey: key, LeaseTTL: time.Second,
-		Ready: func(made string) { ready <- made }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Ready: func(made string) { ready <- made }, Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -36,7 +37,9 @@ func serveHTTP(ctx context.Context, server *http.Server, ln net.Listener, log *s
 		log.Info("requests cut at the end", "addr", ln.Addr().String(), "err", err)
 		_ = server.Close()
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

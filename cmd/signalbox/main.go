@@ -23,7 +23,7 @@ func main() {
 
 // run carries out a command line and returns the process's exit code.
 func run(ctx context.Context, args []string) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // commands get theirs when they are run
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // planeFlags are a control plane's, in `controlplane` and in `up`.
 type planeFlags struct {
 	id, advertise  string
-	grpc, api      string
+	grpc           string
 	grpcTLS        serverTLS
 	gateway        gatewayFlags
 	plaintext      bool
@@ -130,14 +130,13 @@ func (pl *plane) local() (string, error) {
 }
 
 // abandon gives up a plane that was not run.
-func (pl *plane) abandon() error {
+func (pl *plane) abandon() {
 	pl.close()
 	for _, ln := range []net.Listener{pl.grpc, pl.api, pl.front, pl.node} {
 		if ln != nil {
 			_ = ln.Close()
 		}
 	}
-	return nil
 }
 
 // run serves until ctx ends.

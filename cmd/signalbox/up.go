@@ -75,7 +75,7 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 	defer closeStore()
 
 	// 3. what is decided, and how it is asked for
-	pl, err := u.plane.listen(keeper, log)
+	pl, err := u.plane.listen(keeper, log) //nolint:contextcheck // binding an address takes no time
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,8 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 	// 4. what is done
 	n, err := u.newNode(ctx, pl, nodeKey, log)
 	if err != nil {
-		return errors.Join(err, pl.abandon())
+		pl.abandon()
+		return err
 	}
 
 	// The control plane outlives the node, so that the node can take its leave.

@@ -3,7 +3,6 @@ package feed_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -49,7 +48,7 @@ func (noTally) Ended(string, int64)                              {}
 func (noTally) Left(string, int64)                               {}
 
 func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	p := &plane{t: t, keeper: keeper, replica: replica.New(keeper, log), nodes: observe.NewNodes()}
 	p.stand = presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, log, p.nodes.Leased)
 	server := feed.New(feed.Config{Views: p.replica, Head: keeper, Presence: p.stand, Nodes: p.nodes, Tally: noTally{}, Log: log})

@@ -2,7 +2,6 @@ package presence_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -55,7 +54,7 @@ func (h *heard) wait(t *testing.T, node, want string) {
 
 func start(t *testing.T, keeper *mem.Keeper, id string) (*presence.Presence, *heard, func()) {
 	h := &heard{leases: map[string]string{}, moved: make(chan struct{})}
-	p := presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, slog.New(slog.NewTextHandler(io.Discard, nil)), h.live)
+	p := presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, slog.New(slog.DiscardHandler), h.live)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.Run(ctx) })

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -22,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a replica of st until the test ends.
 func start(t testing.TB, st store.Records) *replica.Replica {
-	r := replica.New(st, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	r := replica.New(st, slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

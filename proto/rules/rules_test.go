@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -66,11 +67,12 @@ func TestRoute(t *testing.T) {
 }
 
 func fields(err error) []string {
-	if err == nil {
+	var invalid *rules.Invalid
+	if !errors.As(err, &invalid) {
 		return nil
 	}
 	var names []string
-	for _, v := range err.(*rules.Invalid).Violations {
+	for _, v := range invalid.Violations {
 		names = append(names, v.Field)
 	}
 	return names
