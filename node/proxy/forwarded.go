@@ -51,7 +51,9 @@ func (x *exchange) setForwarded(h http.Header) {
 		x.set(h, 0, "X-Forwarded-For", chain)
 	}
 	x.keepOrSet(h, 1, "X-Forwarded-Proto", proto)
-	x.keepOrSet(h, 2, "X-Forwarded-Host", x.r.Host)
+	if x.r.Host != "" { // as HTTP/1.0 clients may leave it
+		x.keepOrSet(h, 2, "X-Forwarded-Host", x.r.Host)
+	}
 	x.keepOrSet(h, 3, "X-Forwarded-Port", port)
 }
 

@@ -101,6 +101,7 @@ func (x *exchange) copyTrailer(res *http.Response, announced int) {
 		return
 	}
 	cleanResponse(res.Trailer)
+	delete(res.Trailer, "Content-Length") // too late for that (RFC 9110, section 6.5.1)
 	h := x.w.Header()
 	if announced == 0 && x.r.ProtoMajor == 1 {
 		x.flush() // before net/http gives a short answer a length, and so no trailers

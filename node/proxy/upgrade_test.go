@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +13,9 @@ import (
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"signalbox/node/listen"
+	"signalbox/node/upstream"
 )
 
 // handshake asks for a WebSocket on a new connection.
@@ -78,6 +82,49 @@ func TestAnUpgradeIsSplicedBothWays(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	eventually(t, "the stream is over", func() bool { return n.counters("r").OpenStreams == 0 })
+}
+
+func TestAnUpgradeGoesOverTLSOnBothSides(t *testing.T) {
+	cert, roots := selfSigned(t)
+	n := start(t, upstream.Config{TLS: &tls.Config{RootCAs: roots}}, listen.Config{TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}})
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err == nil {
+			err = c.(*tls.Conn).Handshake()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}()
+	n.route("/", "https://"+ln.Addr().String())
+	raw, err := tls.Dial("tcp", n.addr, &tls.Config{RootCAs: roots, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, raw)
+	c.send("GET / HTTP/1.1", "Host: h", "Connection: upgrade", "Upgrade: websocket")
+	c.raw("early")
+	up := newClient(t, <-accepted)
+	if got := up.head(); !strings.Contains(got, "X-Forwarded-Proto: https\r\n") {
+		t.Errorf("the upstream got %s", got)
+	}
+	up.raw(switching + "first")
+	c.head()
+	big := sizef(1 << 20)
+	go func() { c.raw(big); up.raw(big) }()
+	if got := up.exactly(5+len(big)) + c.exactly(5+len(big)); got != "early"+big+"first"+big {
+		t.Error("what came is not what was sent")
+	}
+	_ = c.Close()
+	up.rest()
+	_ = up.Close()
 }
 
 func TestWhatIsNoAnswerToTheUpgradeIsA502(t *testing.T) {

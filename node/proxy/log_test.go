@@ -1,0 +1,57 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"signalbox/node/proxy"
+	"signalbox/node/route"
+	"signalbox/node/upstream"
+)
+
+// logOf runs requests on a handler that logs every n-th.
+func logOf(t *testing.T, sample, requests int, url string) string {
+	t.Helper()
+	var out bytes.Buffer
+	pools := upstream.New(upstream.Config{})
+	h := proxy.New(proxy.Config{Pools: pools, Sample: sample, Log: slog.New(slog.NewTextHandler(&out, nil))})
+	n := &node{t: t, handler: h, table: route.New(route.Config{})}
+	n.route("/a", url)
+	for range requests {
+		h.For("other").ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/a/b?secret", nil))
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = pools.Close(gone)
+	return out.String()
+}
+
+func TestTheAccessLogIsSampledAndFailuresAreNot(t *testing.T) {
+	up := web(t, func(http.ResponseWriter, *http.Request) {})
+	for sample, want := range map[int]int{0: 0, 1: 6, 3: 2} {
+		if got := strings.Count(logOf(t, sample, 6, up), "msg=exchange"); got != want {
+			t.Errorf("every %d-th of 6: %d lines", sample, got)
+		}
+	}
+	if got := strings.Count(logOf(t, 0, 6, "http://127.0.0.1:1"), "level=WARN msg=exchange"); got != 6 {
+		t.Errorf("of 6 failures %d are logged", got)
+	}
+}
+
+func TestALineOfTheAccessLogHasTheSameFieldsEveryTime(t *testing.T) {
+	line := logOf(t, 1, 1, web(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
+	for _, field := range []string{"listener=other", "client=192.0.2.1", "method=GET", "host=example.com", "path=/a/b ", "status=200",
+		"bytes_in=0", "bytes_out=5", "duration_ms=", "route=r.a", "rev=1", "upstream=127.0.0.1:", "attempts=1"} {
+		if !strings.Contains(line, " "+field) {
+			t.Errorf("no %s in %s", field, line)
+		}
+	}
+	if strings.Contains(line, "secret") {
+		t.Errorf("the query is in %s", line)
+	}
+}
