@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,9 +196,9 @@ func TestNodeThatWasReplacedEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error, 1)
-	go func() { served <- refuse.Serve(ln) }()
-	t.Cleanup(func() { refuse.Stop(); <-served })
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = refuse.Serve(ln) })
+	t.Cleanup(func() { refuse.Stop(); serving.Wait() })
 	n := start(t, Config{ControlPlanes: []string{ln.Addr().String()}})
 	if err := <-n.ended; err == nil || !strings.Contains(err.Error(), `another process joined as node "n"`) {
 		t.Errorf("Run returned %v", err)

@@ -66,7 +66,7 @@ type timing struct {
 	refused      time.Duration // before a retry where the key was refused
 	forget       time.Duration // how long an address is tried that nobody names
 	heartbeat    time.Duration // how long an idle node is silent
-	probeEvery   time.Duration // between an answer and the next probe
+	probeEvery   time.Duration // how long a control plane may be silent before it is probed
 	probeTimeout time.Duration // for the answer to a probe
 	blocked      time.Duration // how long a message may take to be sent
 	goodbye      time.Duration // for the last words, all together
@@ -79,7 +79,7 @@ func defaults() timing {
 		settle: 250 * time.Millisecond, again: time.Second, verdict: 3 * time.Second,
 		backoff: 100 * time.Millisecond, backoffMax: 5 * time.Second, refused: 10 * time.Second,
 		forget: time.Minute, heartbeat: 5 * time.Second,
-		probeEvery: 2 * time.Second, probeTimeout: 3 * time.Second, blocked: 15 * time.Second,
+		probeEvery: time.Second, probeTimeout: 2 * time.Second, blocked: 15 * time.Second,
 		goodbye: 2 * time.Second,
 	}
 }

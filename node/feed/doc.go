@@ -18,9 +18,9 @@
 // # Noticing a frozen peer
 //
 // A control plane that stops without closing its connection is noticed by a
-// probe, every probeEvery, that must be answered within probeTimeout. The
-// probe is a grpc.health.v1 Check on the stream's own connection, and every
-// answer is a sign of life, a refusal too. gRPC's own keepalive is not used:
-// its client pings every ten seconds at most, and a server must be told to
-// bear them.
+// probe: one that was silent for a second is sent a grpc.health.v1 Check on the
+// stream's own connection, and has two seconds to answer. Every answer is a
+// sign of life, a refusal too. gRPC's own keepalive is not used: its client
+// does not ping more often than every ten seconds, and a server must be told
+// to bear it.
 package feed

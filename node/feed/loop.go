@@ -125,7 +125,7 @@ func (l *loop) welcome(a *attempt, w *signalboxv1.Welcome) {
 		k.replica = w.GetControlPlane()
 		if l.machine.streamOf(k.replica) == a.number {
 			k.fails, k.parked, k.err = 0, "", nil
-			l.log.Info("connected to control plane", "addr", k.addr, "control_plane", k.replica, "rev", w.GetCurrent().GetRevision())
+			l.log.Info("connected to control plane", "addr", k.addr, "controlplane", k.replica, "rev", w.GetCurrent().GetRevision())
 		}
 	}
 	interval := defaultReport
@@ -199,13 +199,13 @@ func (l *loop) retry(k *link, welcomed bool, err error) {
 	switch code := status.Code(err); {
 	case errors.As(err, &dup):
 		k.parked, k.fails, k.due = dup.Replica, 0, now
-		l.log.Debug("one stream to a control plane is enough", "addr", k.addr, "control_plane", k.replica)
+		l.log.Debug("one stream to a control plane is enough", "addr", k.addr, "controlplane", k.replica)
 	case code == codes.AlreadyExists && welcomed:
 		// A stream of a newer process took its place, or one of our own that
 		// reached the same replica at another address. The first is found out
 		// when trying again; the second has been welcomed by then.
 		k.parked, k.fails, k.due = k.replica, 0, now.Add(jitter(2*t.backoff))
-		l.log.Debug("another stream took this one's place", "addr", k.addr, "control_plane", k.replica)
+		l.log.Debug("another stream took this one's place", "addr", k.addr, "controlplane", k.replica)
 	case code == codes.AlreadyExists:
 		l.fatal = &ReplacedError{Node: l.conf.Node, Reason: status.Convert(err).Message()}
 	case code == codes.Unauthenticated || code == codes.PermissionDenied:
@@ -217,7 +217,7 @@ func (l *loop) retry(k *link, welcomed bool, err error) {
 		}
 	case welcomed && !ours(err):
 		k.fails, k.due = 0, now.Add(jitter(t.backoff)/2)
-		l.log.Warn("lost control plane", "addr", k.addr, "control_plane", k.replica, "err", err)
+		l.log.Warn("lost control plane", "addr", k.addr, "controlplane", k.replica, "err", err)
 	default:
 		k.fails++
 		k.due = now.Add(jitter(min(t.backoff<<min(k.fails-1, 16), t.backoffMax)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,6 +34,8 @@ type attempt struct {
 	addr, host string
 	out        *outbox
 	cancel     context.CancelCauseFunc
+	// heard says that something came since the last probe was due.
+	heard atomic.Bool
 	// welcomed says that the control plane answered. The loop's.
 	welcomed bool
 }
@@ -63,6 +66,7 @@ func (a *attempt) run(ctx context.Context, c *Config, ready func() bool, post fu
 			a.cancel(err)
 			return err
 		}
+		a.heard.Store(true)
 		post(event{stream: a.number, message: m})
 	}
 }
@@ -97,7 +101,7 @@ func (a *attempt) watch(ctx context.Context, t timing, peer healthv1.HealthClien
 		case <-ctx.Done():
 			return
 		}
-		if !alive(ctx, t.probeTimeout, peer) {
+		if !a.heard.Swap(false) && !alive(ctx, t.probeTimeout, peer) {
 			a.cancel(errFrozen)
 			return
 		}
