@@ -228,7 +228,7 @@ func (w *writeFlags) told(out io.Writer, what string, r *signalboxv1.WriteResult
 // oneName takes the one argument of a command.
 func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return &usageError{fmt.Errorf("%q takes one name\nSee '%s --help'", cmd.CommandPath(), cmd.CommandPath())}
+		return fmt.Errorf("%q takes one name", cmd.CommandPath())
 	}
 	return nil
 }

@@ -50,7 +50,33 @@ func newRoot() *cobra.Command {
 		root.AddCommand(c)
 	}
 	root.AddCommand(newVersion())
+	finish(root)
 	return root
+}
+
+// finish makes every wrong command line a wrong usage: commands that only hold
+// others, and arguments of the wrong number.
+func finish(cmd *cobra.Command) {
+	if args := cmd.Args; args != nil {
+		cmd.Args = func(c *cobra.Command, given []string) error {
+			if err := args(c, given); err != nil {
+				return &usageError{fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath())}
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && cmd.Name() != "completion" {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, given []string) error {
+			if len(given) == 0 {
+				return c.Help()
+			}
+			return &usageError{fmt.Errorf("%q is not a command of %q\nSee '%s --help'", given[0], c.CommandPath(), c.CommandPath())}
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		finish(sub)
+	}
 }
 
 func newVersion() *cobra.Command {
@@ -65,10 +91,10 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// noArgs refuses arguments, as a wrong usage.
+// noArgs refuses arguments.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{fmt.Errorf("%q takes no arguments, and was given %q\nSee '%s --help'", cmd.CommandPath(), args, cmd.CommandPath())}
+		return fmt.Errorf("%q takes no arguments, and was given %q", cmd.CommandPath(), args)
 	}
 	return nil
 }
