@@ -25,10 +25,9 @@ var (
 )
 
 // logged returns a book, and what it logs.
-func logged(c Config) (*Book, *bytes.Buffer) {
+func logged() (*Book, *bytes.Buffer) {
 	var log bytes.Buffer
-	c.Log = slog.New(slog.NewTextHandler(&log, nil))
-	return New(c), &log
+	return New(Config{Log: slog.New(slog.NewTextHandler(&log, nil))}), &log
 }
 
 // commit makes all writes of a book's, and hands them on to it.
@@ -63,7 +62,7 @@ func TestAChunkThatCannotBeReadIsLeftOutAndReplaced(t *testing.T) {
 		"of another bucket": marshal(t, &signalboxv1.TallyChunk{Entries: []*signalboxv1.TallyEntry{elsewhere}}),
 		"without a name":    marshal(t, &signalboxv1.TallyChunk{Entries: []*signalboxv1.TallyEntry{{CreatedRevision: 1}}}),
 	} {
-		b, log := logged(Config{})
+		b, log := logged()
 		l := &ledger{notes: map[string]store.Note{}}
 		say(b, "one", 1, heard("a", 7, 5))
 		if err := l.put(write{put: []store.Note{{Name: chunkOne, Value: value}}}); err != nil {
@@ -82,7 +81,7 @@ func TestAChunkThatCannotBeReadIsLeftOutAndReplaced(t *testing.T) {
 }
 
 func TestABaseThatCannotBeReadIsNotWritten(t *testing.T) {
-	b, log := logged(Config{})
+	b, log := logged()
 	l := &ledger{notes: map[string]store.Note{}}
 	b.Apply(l.whole())
 	say(b, "zero", 1, heard("a", 7, 3))
@@ -114,7 +113,7 @@ func TestABaseThatCannotBeReadIsNotWritten(t *testing.T) {
 }
 
 func TestNotesOfNobodysNameAreLeftOut(t *testing.T) {
-	b, log := logged(Config{})
+	b, log := logged()
 	b.Apply(store.NoteChange{Whole: true, Put: []store.Note{{Name: "tally/node/zzz/1/one"}, {Name: "tally/new"}}})
 	b.Apply(store.NoteChange{Gone: []string{"tally/new", chunkOne, base}})
 	if n := strings.Count(log.String(), "left out"); n != 2 {
@@ -175,7 +174,7 @@ func TestAChunkThatAppearsAfterItsFoldIsNotCountedAndRemoved(t *testing.T) {
 }
 
 func TestANoteThatIsTooLargeIsNotWrittenAndDoesNotHoldUpOthers(t *testing.T) {
-	b, log := logged(Config{})
+	b, log := logged()
 	l := &ledger{notes: map[string]store.Note{}}
 	b.Apply(l.whole())
 	say(b, "one", 1, heard("a", 7, 5))

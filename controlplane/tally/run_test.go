@@ -39,14 +39,20 @@ func start(t *testing.T, notes Notes, lead Lead, c Config) *member {
 	return m
 }
 
-// elected stands in the store's own election.
-func elected(t *testing.T, k *mem.Keeper) Lead {
+// elected stands in the store's own election, under a session that is closed
+// when the member is stopped.
+func elected(t *testing.T, notes store.Notes) Lead {
 	return func(ctx context.Context, election string) (<-chan struct{}, error) {
-		s, err := k.Session(ctx, 2*time.Second)
+		s, err := notes.Session(ctx, 2*time.Second)
 		if err != nil {
 			return nil, err
 		}
-		t.Cleanup(func() { _ = s.Close(context.Background()) })
+		closed := make(chan struct{})
+		context.AfterFunc(ctx, func() {
+			defer close(closed)
+			_ = s.Close(context.WithoutCancel(ctx))
+		})
+		t.Cleanup(func() { <-closed })
 		if err := s.Lead(ctx, election); err != nil {
 			return nil, err
 		}
