@@ -3,42 +3,62 @@ package node
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
+
+	"signalbox/node/feed"
 )
 
-// keepEvery is how often the last-known-good file is written at most, while
-// writing it takes no time to speak of.
-const keepEvery = time.Second
+const (
+	// keepEvery is how often the last-known-good file is written at most.
+	keepEvery = time.Second
+	// keepShare is how many times longer than the last writing took the next
+	// one waits, so that a large table that changes all the time costs little.
+	keepShare = 20
+	// keepRetry is how long to wait after the file could not be written.
+	keepRetry = 10 * time.Second
+)
 
-// keepShare is how many times longer than the last writing took the next one
-// waits, so that a large table that changes all the time costs little.
-const keepShare = 20
-
-// keepRetry is how long to wait after the file could not be written.
-const keepRetry = 10 * time.Second
-
-// A keeper writes a table's state to the last-known-good file, a while after
-// it changed and at the end. Nobody waits for it.
+// A keeper keeps what was applied in the last-known-good file. It is told of
+// changes at once and does everything else later: nobody waits for it.
 type keeper struct {
-	dir   string
-	state func() *state
-	log   *slog.Logger
-	wake  chan struct{} // has an element when the state has changed
+	dir  string
+	log  *slog.Logger
+	wake chan struct{} // has an element when there are changes
+
+	mu      sync.Mutex // guards changes
+	changes []applied
+
+	// The running goroutine's alone: what the file holds, or should.
+	state state
 }
 
-func newKeeper(dir string, state func() *state, log *slog.Logger) *keeper {
-	return &keeper{dir: dir, state: state, log: log, wake: make(chan struct{}, 1)}
+// applied is a change, and which of its records were refused.
+type applied struct {
+	change  *feed.Change
+	refused map[feed.Key]bool
 }
 
-// changed says that the state has changed.
-func (k *keeper) changed() {
+func newKeeper(dir string, log *slog.Logger) *keeper {
+	return &keeper{dir: dir, log: log, wake: make(chan struct{}, 1), state: newState()}
+}
+
+// keep has a change kept.
+func (k *keeper) keep(a applied) {
+	k.mu.Lock()
+	k.changes = append(k.changes, a)
+	k.mu.Unlock()
+	k.rouse()
+}
+
+func (k *keeper) rouse() {
 	select {
 	case k.wake <- struct{}{}:
-	default:
+	default: // it is awake already
 	}
 }
 
-// run writes until ctx ends, and then once more if there is need.
+// run keeps changes until ctx ends, and then once more if there is need.
 func (k *keeper) run(ctx context.Context) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
@@ -63,14 +83,17 @@ func (k *keeper) run(ctx context.Context) {
 
 // write writes the file, and returns how long to wait before the next time.
 func (k *keeper) write() time.Duration {
-	s := k.state()
-	if s.version == nil {
-		return 0
-	}
 	begun := time.Now()
-	if err := writeState(k.dir, s); err != nil {
-		k.log.Error("last-known-good file cannot be written", "rev", s.version.GetRevision(), "err", err)
-		k.changed()
+	k.mu.Lock()
+	changes := k.changes
+	k.changes = nil
+	k.mu.Unlock()
+	for _, a := range changes {
+		k.state.apply(a)
+	}
+	if err := writeState(k.dir, &k.state); err != nil {
+		k.log.Error("last-known-good file cannot be written", "rev", k.state.version.GetRevision(), "err", err)
+		k.rouse()
 		return keepRetry
 	}
 	return max(keepEvery, keepShare*time.Since(begun))

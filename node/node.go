@@ -55,9 +55,8 @@ func New(c Config) (*Node, error) {
 		routes: route.New(route.Config{UnixSockets: c.AllowUnixUpstreams}),
 	}
 	if c.StateDir != "" {
-		n.table.kept = &state{}
-		n.keep = newKeeper(c.StateDir, n.table.state, c.Log)
-		n.table.changed = n.keep.changed
+		n.keep = newKeeper(c.StateDir, c.Log)
+		n.table.keep = n.keep.keep
 	}
 	_, err = n.newClient(nil) // what is wrong with the rest of c is found here
 	return n, err

@@ -166,7 +166,8 @@ func TestNodeTakesListenerRecords(t *testing.T) {
 	if r := ack.GetRejections(); len(r) != 1 || r[0].GetKind() != signalboxv1.Kind_KIND_LISTENER || r[0].GetRevision() != 3 || got == "" {
 		t.Errorf("a record that is wrong gives %v, and the header %q; want the last good one to stay", r, got)
 	}
-	p.acked(p.write(nil, &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_LISTENER, Name: "public"}))
+	other := &signalboxv1.Record{Record: &signalboxv1.Record_Listener{Listener: &signalboxv1.Listener{Name: "other"}}}
+	p.acked(p.write([]*signalboxv1.Record{other}, &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_LISTENER, Name: "public"}))
 	if _, _, h := n.get("/nowhere"); h.Get("Signalbox-Error") != "" {
 		t.Error("without a record the default does not hold")
 	}

@@ -91,9 +91,9 @@ func (n *Node) finish(ctx context.Context) {
 	over, end := context.WithCancel(ctx)
 	end()
 	if err := n.proxy.Close(over); err != nil {
-		n.log.Info("upgraded connections were closed")
+		n.log.Debug("upgraded connections were closed", "err", err)
 	}
 	if err := n.pools.Close(over); err != nil {
-		n.log.Info("connections to upstreams were cut")
+		n.log.Debug("connections to upstreams were cut", "err", err)
 	}
 }

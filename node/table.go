@@ -3,12 +3,7 @@ package node
 import (
 	"log/slog"
 	"maps"
-	"strings"
-	"sync"
 	"sync/atomic"
-
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"signalbox/node/feed"
 	"signalbox/node/route"
@@ -34,31 +29,14 @@ type table struct {
 	log    *slog.Logger
 	// drain is told whether the node is wanted to drain.
 	drain func(bool)
-	// changed is called after every change, if records are kept.
-	changed func()
+	// keep is told of every change. Nil when nothing is kept.
+	keep func(applied)
 	// served says that there was a first change.
 	served atomic.Bool
 
 	// The applying goroutine's alone.
 	routes    *route.Table
 	listeners map[string]*signalboxv1.Listener
-
-	mu sync.Mutex // guards kept
-	// kept is the state as it is written to the file; nil when none is.
-	kept *state
-}
-
-// A state is the records of one version, encoded as in a Record.
-type state struct {
-	version *signalboxv1.Version
-	// good are in force. refused are newer than those in force under the same
-	// keys, and were refused.
-	good, refused map[feed.Key][]byte
-}
-
-// clone returns a copy that shares the records.
-func (s *state) clone() *state {
-	return &state{version: s.version, good: maps.Clone(s.good), refused: maps.Clone(s.refused)}
 }
 
 // sorted is a change, by kind.
@@ -72,26 +50,12 @@ type sorted struct {
 // Apply makes the node serve what c leads to. See [feed.Applier].
 func (t *table) Apply(c *feed.Change) []*signalboxv1.Rejection {
 	s := t.sort(c)
-	var rejected []*signalboxv1.Rejection
-	if c.Whole {
-		t.listeners = map[string]*signalboxv1.Listener{}
-	}
-	if c.Whole || len(s.listeners) > 0 || t.forget(c.Removals) {
-		rejected = append(rejected, t.setListeners(s.listeners)...)
-	}
-	next, change := t.routes.With(s.routes, s.removed)
-	if c.Whole {
-		next, change = t.routes.Whole(s.routes)
-	}
-	t.routes = next
-	t.server.SetTable(next, change)
-	for _, r := range change.Rejections {
-		rejected = append(rejected, &signalboxv1.Rejection{
-			Kind: signalboxv1.Kind_KIND_ROUTE, Name: r.Name, Revision: r.Revision, Reason: r.Reason,
-		})
-	}
+	rejected := t.setListeners(c, s.listeners)
+	rejected = append(rejected, t.setRoutes(c, s)...)
 	rejected = append(rejected, t.want(c, s.node)...)
-	t.keep(c, rejected)
+	if t.keep != nil {
+		t.keep(toKeep(c, rejected))
+	}
 	t.served.Store(true)
 	t.say(c, rejected)
 	return rejected
@@ -121,20 +85,39 @@ func (t *table) sort(c *feed.Change) sorted {
 	return s
 }
 
-// forget drops the listeners among removals, and reports whether there were
-// any.
-func (t *table) forget(removals []*signalboxv1.RecordKey) (any bool) {
-	for _, k := range removals {
-		if k.GetKind() == signalboxv1.Kind_KIND_LISTENER {
-			delete(t.listeners, k.GetName())
-			any = true
-		}
+// setRoutes serves the routes of a change, and returns those it refuses.
+func (t *table) setRoutes(c *feed.Change, s sorted) (rejected []*signalboxv1.Rejection) {
+	var change route.Change
+	if c.Whole {
+		t.routes, change = t.routes.Whole(s.routes)
+	} else {
+		t.routes, change = t.routes.With(s.routes, s.removed)
 	}
-	return any
+	t.server.SetTable(t.routes, change)
+	for _, r := range change.Rejections {
+		rejected = append(rejected, &signalboxv1.Rejection{
+			Kind: signalboxv1.Kind_KIND_ROUTE, Name: r.Name, Revision: r.Revision, Reason: r.Reason,
+		})
+	}
+	return rejected
 }
 
-// setListeners writes listeners, and returns those of them that are refused.
-func (t *table) setListeners(upserts []*signalboxv1.Listener) (rejected []*signalboxv1.Rejection) {
+// setListeners serves by the listeners of a change, and returns those it
+// refuses.
+func (t *table) setListeners(c *feed.Change, upserts []*signalboxv1.Listener) (rejected []*signalboxv1.Rejection) {
+	changed := c.Whole || len(upserts) > 0
+	if c.Whole {
+		t.listeners = map[string]*signalboxv1.Listener{}
+	}
+	for _, k := range c.Removals {
+		if k.GetKind() == signalboxv1.Kind_KIND_LISTENER {
+			delete(t.listeners, k.GetName())
+			changed = true
+		}
+	}
+	if !changed {
+		return nil
+	}
 	for _, l := range upserts {
 		t.listeners[l.GetName()] = l
 	}
@@ -170,98 +153,13 @@ func (t *table) want(c *feed.Change, n *signalboxv1.Node) []*signalboxv1.Rejecti
 	return nil
 }
 
-// keep takes the change over into what is kept.
-func (t *table) keep(c *feed.Change, rejected []*signalboxv1.Rejection) {
-	if t.kept == nil {
-		return
-	}
-	refused := map[feed.Key]int64{}
+// toKeep names the records of a change that were refused.
+func toKeep(c *feed.Change, rejected []*signalboxv1.Rejection) applied {
+	a := applied{change: c, refused: map[feed.Key]bool{}}
 	for _, r := range rejected {
-		refused[feed.Key{Kind: r.GetKind(), Name: r.GetName()}] = r.GetRevision()
+		a.refused[feed.Key{Kind: r.GetKind(), Name: r.GetName()}] = true
 	}
-	t.mu.Lock()
-	before := t.kept.good
-	if c.Whole {
-		t.kept.good, t.kept.refused = map[feed.Key][]byte{}, map[feed.Key][]byte{}
-	}
-	t.kept.version = c.To
-	for _, u := range c.Upserts {
-		t.kept.put(u, refused, before)
-	}
-	for _, k := range c.Removals {
-		key := feed.Key{Kind: k.GetKind(), Name: k.GetName()}
-		delete(t.kept.good, key)
-		delete(t.kept.refused, key)
-	}
-	t.mu.Unlock()
-	t.changed()
-}
-
-// put takes one record over. The last good one of a refused record stays.
-func (s *state) put(u *signalboxv1.Record, refused map[feed.Key]int64, before map[feed.Key][]byte) {
-	key, ok := feed.KeyOf(u)
-	if !ok {
-		return
-	}
-	b, err := encode(u)
-	if err != nil {
-		return // it came off the wire, so it can be put there again
-	}
-	if _, bad := refused[key]; !bad {
-		s.good[key] = b
-		delete(s.refused, key)
-		return
-	}
-	s.refused[key] = b
-	if last, ok := before[key]; ok {
-		s.good[key] = last
-	}
-}
-
-// encode returns a record as it is kept: without what a node has no use for,
-// which may be large, or secret.
-func encode(u *signalboxv1.Record) ([]byte, error) {
-	full, ok := u.GetRecord().(*signalboxv1.Record_Route)
-	if !ok {
-		return proto.Marshal(u)
-	}
-	slim := new(signalboxv1.Route)
-	m := slim.ProtoReflect()
-	full.Route.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		if f.Name() != "data" && f.Name() != "labels" && f.Name() != "upstreams" {
-			m.Set(f, v)
-		}
-		return true
-	})
-	m.SetUnknown(full.Route.ProtoReflect().GetUnknown())
-	for _, up := range full.Route.GetUpstreams() {
-		slim.Upstreams = append(slim.Upstreams, withoutUser(up))
-	}
-	return proto.Marshal(&signalboxv1.Record{Record: &signalboxv1.Record_Route{Route: slim}})
-}
-
-// withoutUser returns an upstream without the user information in its URL,
-// which nodes ignore.
-func withoutUser(up *signalboxv1.Upstream) *signalboxv1.Upstream {
-	scheme, rest, found := strings.Cut(up.GetUrl(), "://")
-	authority := rest
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority = rest[:i]
-	}
-	at := strings.LastIndexByte(authority, '@')
-	if !found || at < 0 {
-		return up
-	}
-	bare := proto.CloneOf(up)
-	bare.Url = scheme + "://" + rest[at+1:]
-	return bare
-}
-
-// state returns a copy of what is kept.
-func (t *table) state() *state {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.kept.clone()
+	return a
 }
 
 // sayAtMost bounds how many refusals of one change are logged one by one.

@@ -9,8 +9,6 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
-
-	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // Config is what a client needs to know. Node, Epoch, Seeds, Applier and
@@ -133,7 +131,7 @@ func New(c Config) (*Client, error) {
 		c.timing = defaults()
 	}
 	cl := &Client{conf: c, changed: make(chan struct{}, 1)}
-	cl.status.Store(&Status{Reason: "no control plane has answered yet"})
+	cl.status.Store(&Status{Reason: unknown})
 	return cl, nil
 }
 
@@ -149,44 +147,6 @@ func (c *Client) Drain(draining bool) {
 
 // ready is what is told to control planes.
 func (c *Client) ready() bool { return c.status.Load().current && !c.draining.Load() }
-
-// A Status is how a client stands. It must not be changed.
-type Status struct {
-	// Ready says that the node serves what it should and is not draining;
-	// Reason why it is not, empty when it is.
-	Ready  bool
-	Reason string
-	// Serving is the version served, nil when there is none.
-	Serving *signalboxv1.Version
-	// ControlPlanes are all addresses that are known, in order.
-	ControlPlanes []ControlPlane
-	// Rejections are the records refused, in order of kind and name.
-	Rejections []*signalboxv1.Rejection
-
-	current bool // Ready, apart from draining
-}
-
-// A ControlPlane is how a client stands with one address.
-type ControlPlane struct {
-	Addr string `json:"addr"`
-	// ID of the replica there, empty when it never answered.
-	ID string `json:"id,omitempty"`
-	// Connected says that a stream is open and was welcomed, Feeds that it is
-	// the one that was asked to feed.
-	Connected bool `json:"connected"`
-	Feeds     bool `json:"feeds"`
-	// Err is why the last attempt ended, empty when none did.
-	Err string `json:"err,omitempty"`
-}
-
-// Status returns how the client stands now.
-func (c *Client) Status() Status {
-	s := *c.status.Load()
-	if s.current && c.draining.Load() {
-		s.Ready, s.Reason = false, "draining"
-	}
-	return s
-}
 
 // Run keeps the streams until ctx ends, and then says goodbye on all of them.
 // It fails with a [ReplacedError] when another process has taken the node's

@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -191,53 +187,6 @@ func (l *loop) ended(stream int, err error) {
 	}
 }
 
-// retry decides when to try a link again after what ended its attempt.
-func (l *loop) retry(k *link, welcomed bool, err error) {
-	t, now, before := l.conf.timing, time.Now(), k.err
-	k.err = err
-	var dup *duplicateError
-	switch code := status.Code(err); {
-	case errors.As(err, &dup):
-		k.parked, k.fails, k.due = dup.Replica, 0, now
-		l.log.Debug("one stream to a control plane is enough", "addr", k.addr, "controlplane", k.replica)
-	case code == codes.AlreadyExists && welcomed:
-		// A stream of a newer process took its place, or one of our own that
-		// reached the same replica at another address. The first is found out
-		// when trying again; the second has been welcomed by then.
-		k.parked, k.fails, k.due = k.replica, 0, now.Add(jitter(2*t.backoff))
-		l.log.Debug("another stream took this one's place", "addr", k.addr, "controlplane", k.replica)
-	case code == codes.AlreadyExists:
-		l.fatal = &ReplacedError{Node: l.conf.Node, Reason: status.Convert(err).Message()}
-	case code == codes.Unauthenticated || code == codes.PermissionDenied:
-		k.fails++
-		k.due = now.Add(jitter(t.refused))
-		if status.Code(before) != code {
-			l.log.Error("control plane refuses this node's key: give it one with scope node that may join under this name",
-				"addr", k.addr, "err", err)
-		}
-	case welcomed && !ours(err):
-		k.fails, k.due = 0, now.Add(jitter(t.backoff)/2)
-		l.log.Warn("lost control plane", "addr", k.addr, "controlplane", k.replica, "err", err)
-	default:
-		k.fails++
-		k.due = now.Add(jitter(min(t.backoff<<min(k.fails-1, 16), t.backoffMax)))
-		if welcomed || k.fails == 1 || k.fails%100 == 0 {
-			l.log.Warn("cannot reach control plane", "addr", k.addr, "err", err)
-		}
-	}
-}
-
-// ours reports whether the node itself ended a stream, for a reason that will
-// hardly be gone at once.
-func ours(err error) bool {
-	var fault *faultError
-	return errors.As(err, &fault) || errors.Is(err, errProtocol) || errors.Is(err, errBlocked) ||
-		errors.Is(err, errFrozen) || errors.Is(err, errCannotFeed)
-}
-
-// jitter is between half of d and d, so that many nodes do not come at once.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
-
 // learn takes what a look-up of a seed found. When it failed, the addresses
 // found before stand.
 func (l *loop) learn(r resolution) {
@@ -304,50 +253,6 @@ func (l *loop) attempt(streams context.Context, k *link) {
 		err := a.run(ctx, l.conf, l.client.ready, func(ev event) { l.events <- ev })
 		l.events <- event{stream: a.number, ended: err}
 	}()
-}
-
-// publish makes the client's status that of the loop. When readiness changed,
-// all control planes are told.
-func (l *loop) publish() {
-	s := l.status()
-	l.client.status.Store(s)
-	if ready := l.client.ready(); ready != l.ready {
-		l.ready = ready
-		l.log.Info("readiness changed", "ready", ready, "reason", l.client.Status().Reason)
-	} else {
-		return
-	}
-	for _, a := range l.attempts {
-		a.out.put(func(m *mail) { m.report = true })
-	}
-}
-
-// status is how the loop stands.
-func (l *loop) status() *Status {
-	if l.rejections == nil {
-		l.rejections = l.machine.refused.all()
-	}
-	s := &Status{
-		Serving: l.machine.assembly.Serving(), Rejections: l.rejections,
-		Ready: l.machine.ready, current: l.machine.ready,
-	}
-	switch {
-	case s.Ready:
-	case l.machine.first == nil:
-		s.Reason = "no control plane has answered yet"
-	default:
-		s.Reason = "serving " + text(s.Serving) + ", while " + text(l.machine.first) + " was current when a control plane first answered"
-	}
-	for _, k := range l.links.sorted() {
-		peer := l.machine.peers[k.stream]
-		cp := ControlPlane{Addr: k.addr, ID: k.replica, Connected: peer != nil && peer.replica != ""}
-		cp.Feeds = cp.Connected && l.machine.asked == k.stream
-		if k.err != nil {
-			cp.Err = k.err.Error()
-		}
-		s.ControlPlanes = append(s.ControlPlanes, cp)
-	}
-	return s
 }
 
 // goodbye says so on all streams, waits for their ends, and cuts those that

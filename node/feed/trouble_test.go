@@ -183,3 +183,17 @@ func TestTransportKeepsTheKeyFromTravellingInTheClear(t *testing.T) {
 		}
 	}
 }
+
+// A control plane that is there and takes nothing for long is left as well.
+func TestClientLeavesAControlPlaneThatTakesNothing(t *testing.T) {
+	p := newPlane(t, "cp1")
+	p.reads = make(chan struct{})
+	r := newRig(t, p.serve())
+	r.conf.timing.blocked = 100 * time.Millisecond
+	for i := range 200 {
+		r.carried.carry(strings.Repeat("x", 1000)+text(at("e", int64(i))), 1)
+	}
+	r.start()
+	<-p.session().stream.Context().Done()
+	p.session()
+}
