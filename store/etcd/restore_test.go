@@ -204,3 +204,24 @@ func TestHeadNoticesARestoredBackup(t *testing.T) {
 		t.Errorf("the other keeper's head is %+v, want %+v", v, after)
 	}
 }
+
+// Of all who notice, one begins the new epoch, and the others take it.
+func TestOnlyOneNewEpochBegins(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	before := head(t, s.one)
+	noticed, err := etcd.Where(s.one, t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after [2]store.Version
+	for i, k := range []*etcd.Keeper{s.one, s.two} {
+		if err := etcd.Renew(k, t.Context(), noticed); err != nil {
+			t.Fatal(err)
+		}
+		after[i] = head(t, k)
+	}
+	if after[0].Epoch == before.Epoch || after[1] != after[0] || after[0].Revision != before.Revision {
+		t.Errorf("head was %+v, then %+v, then %+v", before, after[0], after[1])
+	}
+}

@@ -171,17 +171,6 @@ func (s *session) stand(election string) (leads bool, moved <-chan struct{}, err
 	return st.queues[election][0] == s, st.moved, nil
 }
 
-// leave gives up a session's place in an election.
-func (st *state) leave(election string, s *session) {
-	queue := slices.DeleteFunc(st.queues[election], func(o *session) bool { return o == s })
-	if len(queue) == 0 {
-		delete(st.queues, election)
-	} else {
-		st.queues[election] = queue
-	}
-	st.wake()
-}
-
 // Lost implements store.Session.
 func (s *session) Lost() <-chan struct{} { return s.lost }
 

@@ -120,6 +120,17 @@ func (s *state) whole() store.Change {
 	return change
 }
 
+// leave gives up a session's place in an election.
+func (s *state) leave(election string, who *session) {
+	queue := slices.DeleteFunc(s.queues[election], func(o *session) bool { return o == who })
+	if len(queue) == 0 {
+		delete(s.queues, election)
+	} else {
+		s.queues[election] = queue
+	}
+	s.wake()
+}
+
 // A Backup is the records and claims of a store at one moment.
 type Backup struct {
 	head    store.Revision

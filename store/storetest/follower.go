@@ -45,7 +45,7 @@ func start[C any](t *testing.T, run func(context.Context, func(C) error) error) 
 			}
 		})
 	}()
-	t.Cleanup(func() { f.end() })
+	t.Cleanup(func() { _ = f.end() })
 	return f
 }
 

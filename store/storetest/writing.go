@@ -112,6 +112,41 @@ var writing = []promise{
 			t.Errorf("reading nothing gives %+v, %v", v, err)
 		}
 	}},
+	{"what was written together is read together, however many are read", func(t *testing.T, s Subject) {
+		keys := []store.Key{key("first")}
+		for i := range 2 * store.MaxOps {
+			keys = append(keys, key(fmt.Sprint(i)))
+		}
+		keys = append(keys, key("last"))
+		commit(t, s, put(Route("first", "0"), Route("last", "0")))
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			for i := range 50 {
+				if _, err := s.Other.Commit(within(t), put(Route("first", fmt.Sprint(i)), Route("last", fmt.Sprint(i)))); err != nil {
+					t.Errorf("commit: %v", err)
+				}
+			}
+		}()
+		for done := false; !done; {
+			select {
+			case <-written:
+				done = true
+			default:
+			}
+			found, v, err := s.Read(within(t), keys...)
+			if err != nil {
+				t.Fatalf("read: %v", err)
+			}
+			first, last := found[0], found[len(found)-1]
+			if target(first) != target(last) || first.Modified != v.Revision || last.Modified != v.Revision {
+				t.Errorf("at %+v were read %v and %v", v, first, last)
+			}
+		}
+		if r := read(t, s, "last"); target(r) != "49" {
+			t.Errorf("at last there is %v", r)
+		}
+	}},
 	{"a stale write is refused, says what was found and changes nothing", func(t *testing.T, s Subject) {
 		first := commit(t, s, put(Route("a", "one")))
 		second := commit(t, s, store.Txn{

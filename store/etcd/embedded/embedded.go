@@ -87,7 +87,11 @@ type Member struct {
 
 	mu   sync.Mutex
 	rpcs []*grpc.Server // guarded by mu: what serves clients
-	once sync.Once
+
+	failed  chan error    // see Failed
+	closing chan struct{} // closed when Close begins
+	guard   sync.WaitGroup
+	once    sync.Once
 }
 
 // closeGrace is how long Close lets calls of clients run.
@@ -103,7 +107,7 @@ func Start(ctx context.Context, cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcd member: %w", err)
 	}
-	m := &Member{lock: lock}
+	m := &Member{lock: lock, failed: make(chan error, 1), closing: make(chan struct{})}
 	if err := m.start(ctx, cfg); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("etcd member: %w", err)
@@ -147,6 +151,7 @@ func (m *Member) start(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("it did not get ready: %w", context.Cause(ctx))
 	}
 	m.client = v3client.New(m.server.Server)
+	m.guard.Go(m.watch)
 	if cfg.alone() {
 		return m.makeRoom(ctx)
 	}
@@ -196,8 +201,20 @@ func (m *Member) ClientAddrs() []string {
 	return addrs
 }
 
-// Failed says when, and why, the member can serve no longer.
-func (m *Member) Failed() <-chan error { return m.server.Err() }
+// Failed says, once, that the member can serve no longer, and why. It says
+// nothing when the member is closed.
+func (m *Member) Failed() <-chan error { return m.failed }
+
+// watch finds out about it.
+func (m *Member) watch() {
+	select {
+	case <-m.closing:
+	case err := <-m.server.Err():
+		m.failed <- fmt.Errorf("etcd member: %w", err)
+	case <-m.server.Server.StopNotify():
+		m.failed <- errors.New("etcd member: it stopped by itself; perhaps it was removed from its cluster")
+	}
+}
 
 // Close ends the member and everything it started. If it leads, it first hands
 // that over. Calls of clients that do not end by themselves, such as watches,
@@ -211,6 +228,8 @@ func (m *Member) Kill() { m.close(0) }
 
 func (m *Member) close(grace time.Duration) {
 	m.once.Do(func() {
+		close(m.closing)
+		m.guard.Wait()
 		if m.client != nil {
 			_ = m.client.Close() // says only that it was closed
 		}

@@ -90,6 +90,19 @@ func TestWhatWasWrittenIsThereAfterARestart(t *testing.T) {
 	}
 }
 
+func TestAMemberThatStopsByItselfSaysSo(t *testing.T) {
+	m := start(t, embedded.Config{DataDir: t.TempDir(), Unsafe: true})
+	select {
+	case err := <-m.Failed():
+		t.Fatalf("it says %v while it runs", err)
+	default:
+	}
+	m.Break()
+	if err := <-m.Failed(); err == nil || !strings.Contains(err.Error(), "stopped by itself") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 func TestAMemberAloneOpensNoSocket(t *testing.T) {
 	m := start(t, embedded.Config{DataDir: t.TempDir(), Unsafe: true})
 	if addrs := m.ClientAddrs(); len(addrs) != 0 {

@@ -58,7 +58,7 @@ func (b bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range slices.Concat(b.fields, fields) {
 		f.AddTo(enc)
 	}
-	attrs := []slog.Attr{slog.String("said", e.Message), slog.String("level", e.Level.String())}
+	attrs := []slog.Attr{slog.String("said", e.Message), slog.String("as", e.Level.String())}
 	for _, name := range slices.Sorted(maps.Keys(enc.Fields)) {
 		attrs = append(attrs, slog.Any(name, enc.Fields[name]))
 	}

@@ -1,0 +1,4 @@
+package embedded
+
+// Break makes the member stop by itself.
+func (m *Member) Break() { m.server.Server.HardStop() }
