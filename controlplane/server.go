@@ -27,6 +27,9 @@ const (
 	pingEvery     = 5 * time.Second
 	pingTimeout   = 3 * time.Second
 	streamsAtMost = 10_000
+	// window is how much may be under way to us. gRPC would find a size by
+	// itself, but pings for that with every message, and an ack is one.
+	window = 1 << 20
 )
 
 // server returns a gRPC server with every service of this replica. Streams end
@@ -36,6 +39,7 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 		grpc.ForceServerCodecV2(feed.Codec()),
 		grpc.MaxRecvMsgSize(maxReceive),
 		grpc.MaxConcurrentStreams(streamsAtMost),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.ChainUnaryInterceptor(cp.keys.Unary),
