@@ -139,6 +139,24 @@ func TestCluster(t *testing.T) {
 	t.Run("without most members nothing old is passed off as new", func(t *testing.T) { losesQuorum(t, c) })
 }
 
+// One of two ways hangs, as to a member that is stopped or out of reach: it
+// does not break, it only does not answer.
+func TestReadsPassOverAMemberThatHangs(t *testing.T) {
+	t.Parallel()
+	m := member(t, embedded.Config{})
+	w := newWire(t, m.ClientAddrs()[0])
+	k := open(t, etcd.Config{Endpoints: []string{w.addr(), m.ClientAddrs()[0]}})
+	commit(t, k, route("a", "one"))
+	v := head(t, k)
+	w.flow.Lock()
+	defer w.flow.Unlock()
+	for range 2 { // which take turns
+		if got, err := k.Head(t.Context()); err != nil || got != v {
+			t.Errorf("head is %+v, %v, want %+v", got, err, v)
+		}
+	}
+}
+
 func losesMembers(t *testing.T, c *cluster) {
 	k, other := open(t, etcd.Config{Endpoints: c.endpoints()}), open(t, etcd.Config{Endpoints: c.endpoints()})
 	write(t, k, "start", "one")

@@ -94,7 +94,7 @@ func (s *session) before(ctx context.Context, election string) (string, int64, e
 // withdraw gives up the place in an election. A session that cannot do so
 // ends: it would be in the way of all who stand after it.
 func (s *session) withdraw(ctx context.Context, election string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
 	own := s.k.keys.candidate(election, s.lease)
 	if _, err := s.do(ctx, nil, []clientv3.Op{clientv3.OpDelete(own)}, nil); err != nil {

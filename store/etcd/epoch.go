@@ -70,7 +70,7 @@ func (k *Keeper) where(ctx context.Context) (place, error) {
 
 // read reads ops in one transaction, from another member if one hangs.
 func (k *Keeper) read(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
-	for patience := attemptTimeout; ; patience *= 2 {
+	for patience := attemptTimeout; ; patience += patience / 2 {
 		attempt, cancel := context.WithTimeout(ctx, patience)
 		resp, err := k.client.Txn(attempt).Then(ops...).Commit()
 		hangs := attempt.Err() != nil && ctx.Err() == nil

@@ -31,9 +31,11 @@ const (
 	// etcd itself gives up a request after about seven seconds.
 	callTimeout = 10 * time.Second
 	// attemptTimeout bounds the first attempt at a read; each later one has
-	// twice the time. A member that hangs is passed over for the next. Writes
-	// cannot be tried twice.
-	attemptTimeout = 3 * time.Second
+	// half as much time again. So a member that hangs is passed over for the
+	// next. Writes cannot be tried twice.
+	attemptTimeout = time.Second
+	// withdrawTimeout bounds what remains to be done when a caller has gone.
+	withdrawTimeout = 3 * time.Second
 
 	// A silent connection is probed after keepAliveTime (gRPC takes no less)
 	// and closed keepAliveTimeout later.

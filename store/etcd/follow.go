@@ -89,6 +89,8 @@ func (f *follower) verify(ctx context.Context) error {
 
 // list hands on a whole state.
 func (f *follower) list(ctx context.Context) error {
+	// All pages are of the revision at which the store was found; what comes
+	// after it is watched for.
 	at, err := f.k.where(ctx)
 	if err != nil {
 		return err
@@ -129,6 +131,7 @@ func (f *follower) take(ctx context.Context, events []*mvccpb.Event, seen int64)
 		if err := f.hand(ctx, change); err != nil {
 			return err
 		}
+		// Only now: who is interrupted continues with this change.
 		f.at.stamp, f.at.now = stamp, rev
 	}
 	f.at.now = max(f.at.now, seen)
@@ -205,7 +208,7 @@ func (k *Keeper) persist(ctx context.Context, what string, once func(ctx context
 			return context.Cause(ctx)
 		case errors.Is(err, store.ErrSessionEnded):
 			return err
-		case errors.Is(err, errLost):
+		case errors.Is(err, errLost): // is no fault, and needs no pause
 			k.log.Info("reading the store anew", "followed", what, "reason", err)
 			continue
 		case !lost:

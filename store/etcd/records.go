@@ -36,7 +36,9 @@ func (k *Keeper) Commit(ctx context.Context, txn store.Txn) (store.Revision, err
 		return 0, fmt.Errorf("commit: %w", conflict(txn, resp.Responses))
 	}
 	if seen.rev >= resp.Header.Revision {
-		// A restored backup, perhaps; the write stands all the same.
+		// A write is later than all that was seen before, unless the store
+		// is not the one that was seen: look begins a new epoch then. The
+		// write stands all the same.
 		_, _ = k.where(ctx)
 	}
 	return store.Revision(resp.Header.Revision), nil
@@ -74,6 +76,8 @@ func (k *Keeper) changes(txn store.Txn, values [][]byte) []clientv3.Op {
 	for _, name := range txn.Release {
 		ops = append(ops, clientv3.OpDelete(k.keys.claim(name)))
 	}
+	// Even when nothing else changes: then, too, the head has moved, and
+	// followers see it.
 	return append(ops, clientv3.OpPut(k.keys.head(), random()))
 }
 
@@ -123,6 +127,8 @@ func (k *Keeper) Read(ctx context.Context, keys ...store.Key) ([]*store.Record, 
 		for _, kv := range answers[i].GetResponseRange().Kvs {
 			if r, err := decode(key, kv); err == nil {
 				found[i] = &r
+				// Written past us, with etcd's own tools, it may be later
+				// than the head.
 				at.version.Revision = max(at.version.Revision, r.Modified)
 			}
 		}

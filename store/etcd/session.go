@@ -79,7 +79,9 @@ func (s *session) keepUp(ctx context.Context, sent time.Time) {
 			return
 		case <-time.After(min(wait, time.Until(end))):
 		}
-		now := time.Now() // the process may have been asleep
+		// The process may have been asleep for longer than it meant to wait.
+		// The lease counts from here: etcd hears of the renewal later.
+		now := time.Now()
 		if !now.Before(end) {
 			return
 		}

@@ -12,6 +12,10 @@ import (
 type wire struct {
 	l net.Listener
 
+	// flow is locked for reading by what passes, and for writing while the
+	// wire is held up: then nothing passes, and nobody is told.
+	flow sync.RWMutex
+
 	mu   sync.Mutex
 	to   string                // guarded by mu
 	open map[net.Conn]struct{} // guarded by mu
@@ -76,12 +80,24 @@ func (w *wire) carry(near net.Conn) {
 	var wg sync.WaitGroup
 	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
 		wg.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
+			_, _ = io.Copy(gate{way[0], &w.flow}, way[1])
 			_ = near.Close()
 			_ = far.Close()
 		})
 	}
 	wg.Wait()
+}
+
+// gate is one way of a connection.
+type gate struct {
+	to   net.Conn
+	flow *sync.RWMutex
+}
+
+func (g gate) Write(p []byte) (int, error) {
+	g.flow.RLock()
+	defer g.flow.RUnlock()
+	return g.to.Write(p)
 }
 
 // keep remembers connections, to be broken when the wire is cut.

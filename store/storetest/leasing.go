@@ -83,10 +83,10 @@ var leasing = []promise{
 			t.Errorf("left is %v", texts(c.Put))
 		}
 	}},
-	{"a session lasts while it is kept up, however short", func(t *testing.T, s Subject) {
-		a := session(t, s, short)
+	{"a session lasts for longer than its time to live", func(t *testing.T, s Subject) {
+		a := session(t, s, 2*short)
 		say(t, a, "x", "one")
-		timer := time.NewTimer(2 * short)
+		timer := time.NewTimer(3 * short)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
