@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"signalbox/node/certfile"
 	"signalbox/proto/rules"
 )
 
@@ -28,7 +28,7 @@ type Config struct {
 	// anew on every connection. At most one of them.
 	Key, KeyFile string
 	// TLS is how control planes are reached. Default: in the clear.
-	TLS ControlPlaneTLS
+	TLS certfile.Client
 	// AllowPlaintext lets the key travel in the clear to other machines.
 	AllowPlaintext bool
 	// Labels are told to control planes, for operators to list nodes by.
@@ -63,27 +63,8 @@ type Config struct {
 type Listener struct {
 	// Addr is what to listen on, "host:port".
 	Addr string
-	// CertFile and KeyFile, PEM, turn on TLS. They are read again when they
-	// change.
-	CertFile, KeyFile string
-	// ClientCAFile, PEM, asks clients for a certificate that these signed. It
-	// is read again when it changes.
-	ClientCAFile string
-}
-
-// ControlPlaneTLS is how control planes are reached.
-type ControlPlaneTLS struct {
-	// Enabled turns on TLS; so does any of the others.
-	Enabled bool
-	// CAFile, PEM, holds those who sign control planes' certificates.
-	// Default: the system's.
-	CAFile string
-	// CertFile and KeyFile, PEM, are the node's own certificate. They are read
-	// again when they change.
-	CertFile, KeyFile string
-	// ServerName is what control planes' certificates must be for. Default:
-	// the host that is connected to.
-	ServerName string
+	// TLS names its certificate. Default: in the clear.
+	TLS certfile.Server
 }
 
 // defaults of what is not said.
@@ -129,8 +110,8 @@ func (c *Config) check() error {
 			return fmt.Errorf("listener %q: %w", name, err)
 		}
 	}
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		return errors.New("control plane TLS: a certificate and its key are given together")
+	if err := c.TLS.Check(); err != nil {
+		return fmt.Errorf("control plane TLS: %w", err)
 	}
 	if c.AdminAddr != "" && !c.AllowRemoteAdmin && !onLoopback(c.AdminAddr) {
 		return fmt.Errorf("admin address: %s can be reached from other machines, and that must be allowed explicitly", c.AdminAddr)
@@ -139,15 +120,10 @@ func (c *Config) check() error {
 }
 
 func (l Listener) check() error {
-	switch {
-	case l.Addr == "":
+	if l.Addr == "" {
 		return errors.New("an address is needed")
-	case (l.CertFile == "") != (l.KeyFile == ""):
-		return errors.New("a certificate and its key are given together")
-	case l.ClientCAFile != "" && l.CertFile == "":
-		return errors.New("clients can be asked for a certificate only with TLS: a certificate and its key are needed")
 	}
-	return nil
+	return l.TLS.Check()
 }
 
 // onLoopback reports whether only this machine can reach an address.
@@ -173,29 +149,6 @@ func (c *Config) key() func() string {
 		}
 		return strings.TrimSpace(string(b))
 	}
-}
-
-// config returns the TLS configuration, nil for none.
-func (t *ControlPlaneTLS) config() (*tls.Config, error) {
-	if *t == (ControlPlaneTLS{}) {
-		return nil, nil
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pool, err := readPool(t.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		conf.RootCAs = pool
-	}
-	if t.CertFile != "" {
-		own := &certificate{certFile: t.CertFile, keyFile: t.KeyFile}
-		if _, err := own.get(); err != nil {
-			return nil, err
-		}
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get() }
-	}
-	return conf, nil
 }
 
 // names are the listeners' names in order.

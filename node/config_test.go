@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"signalbox/node/certfile"
 )
 
 func TestConfigNamesTheFieldThatIsWrong(t *testing.T) {
@@ -20,12 +22,14 @@ func TestConfigNamesTheFieldThatIsWrong(t *testing.T) {
 		"key: it is given twice":                         func(c *Config) { c.Key, c.KeyFile = "a", "b" },
 		`listener "A B": name`:                           func(c *Config) { c.Listeners = map[string]Listener{"A B": {Addr: ":1"}} },
 		`listener "x": an address is needed`:             func(c *Config) { c.Listeners = map[string]Listener{"x": {}} },
-		`listener "x": a certificate and its key`:        func(c *Config) { c.Listeners = map[string]Listener{"x": {Addr: ":1", KeyFile: "k"}} },
-		`listener "x": clients can be asked`:             func(c *Config) { c.Listeners = map[string]Listener{"x": {Addr: ":1", ClientCAFile: "c"}} },
-		"control plane TLS: a certificate and its key":   func(c *Config) { c.TLS.CertFile = "c" },
-		"control plane TLS: open /nowhere":               func(c *Config) { c.TLS.CAFile = "/nowhere" },
-		"admin address: 0.0.0.0:1 can be reached":        func(c *Config) { c.AdminAddr = "0.0.0.0:1" },
-		"admin address: :1 can be reached":               func(c *Config) { c.AdminAddr = ":1" },
+		`listener "x": a certificate and its key`:        func(c *Config) { c.Listeners = map[string]Listener{"x": {Addr: ":1", TLS: certfile.Server{Key: "k"}}} },
+		`listener "x": clients can be asked`: func(c *Config) {
+			c.Listeners = map[string]Listener{"x": {Addr: ":1", TLS: certfile.Server{ClientCA: "c"}}}
+		},
+		"control plane TLS: a certificate and its key": func(c *Config) { c.TLS.Cert = "c" },
+		"control plane TLS: open /nowhere":             func(c *Config) { c.TLS.CA = "/nowhere" },
+		"admin address: 0.0.0.0:1 can be reached":      func(c *Config) { c.AdminAddr = "0.0.0.0:1" },
+		"admin address: :1 can be reached":             func(c *Config) { c.AdminAddr = ":1" },
 	} {
 		c := good
 		change(&c)

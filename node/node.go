@@ -207,7 +207,7 @@ func (n *Node) restore() []*feed.Change {
 
 // newClient returns a client that begins with some changes.
 func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
-	conf, err := n.conf.TLS.config()
+	conf, err := n.conf.TLS.Config()
 	if err != nil {
 		return nil, fmt.Errorf("control plane TLS: %w", err)
 	}

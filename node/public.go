@@ -24,7 +24,7 @@ type front struct {
 // bind listens on a public address; what serve does is not begun.
 func (n *Node) bind(ctx context.Context, name string) (*front, error) {
 	l := n.conf.Listeners[name]
-	conf, err := l.serverTLS(func(err error) {
+	conf, err := l.TLS.Config(func(err error) {
 		n.log.Error("certificate files cannot be used, the last good ones stay", "listener", name, "err", err)
 	})
 	if err != nil {

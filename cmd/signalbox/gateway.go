@@ -35,7 +35,7 @@ func (g *gatewayFlags) off() bool { return g.addr == "off" || g.addr == "" }
 
 // listen binds the address and makes the gateway over a connection.
 func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log *slog.Logger) (*http.Server, net.Listener, error) {
-	secure, err := g.tls.config()
+	secure, err := g.tls.config(log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -59,7 +59,7 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 		if _, twice := c.Listeners[name]; twice {
 			return node.Config{}, &usageError{fmt.Errorf("--listen names the listener %q twice", name)}
 		}
-		c.Listeners[name] = node.Listener{Addr: addr, CertFile: n.tls.cert, KeyFile: n.tls.key, ClientCAFile: n.tls.clients}
+		c.Listeners[name] = node.Listener{Addr: addr, TLS: n.tls.Server}
 	}
 	return c, nil
 }
@@ -95,7 +95,7 @@ of scope "node".`,
 			}
 			c.ControlPlanes, c.AllowPlaintext, c.StateDir = addresses, plaintext, state
 			c.Key, c.KeyFile = key.key, key.file
-			c.TLS = node.ControlPlaneTLS{Enabled: to.on, CAFile: to.ca, CertFile: to.cert, KeyFile: to.key, ServerName: to.name}
+			c.TLS = to.Client
 			running, err := node.New(c)
 			if err != nil {
 				return &usageError{err}

@@ -61,7 +61,7 @@ type plane struct {
 
 // listen checks the flags and binds the addresses.
 func (p *planeFlags) listen(keeper *etcd.Keeper, log *slog.Logger) (*plane, error) {
-	secure, err := p.grpcTLS.config()
+	secure, err := p.grpcTLS.config(log)
 	if err != nil {
 		return nil, err
 	}

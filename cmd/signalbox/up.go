@@ -196,13 +196,13 @@ func (u *upFlags) say(out io.Writer, pl *plane, n *node.Node, adminFile string) 
 		key = "$(cat " + adminFile + ")"
 	}
 	public := "http://" + n.Addr("public")
-	if u.node.tls.cert != "" {
+	if u.node.tls.Cert != "" {
 		public = "https://" + n.Addr("public")
 	}
 	_, _ = fmt.Fprintf(out, "\nSignalbox %s is up.\n\n  public traffic  %s\n  gRPC API        %s\n", version, public, pl.grpc.Addr())
 	if pl.api != nil {
 		api := "http://" + pl.api.Addr().String()
-		if u.plane.gateway.tls.cert != "" {
+		if u.plane.gateway.tls.Cert != "" {
 			api = "https://" + pl.api.Addr().String()
 		}
 		_, _ = fmt.Fprintf(out, "  HTTP APIs       %s   (try them at %s/docs)\n", api, api)

@@ -1,4 +1,4 @@
-package node
+package certfile
 
 import (
 	"crypto/tls"
@@ -84,7 +84,9 @@ func (t *trust) get() (*tls.Config, error) {
 		return nil, err
 	}
 	if err != nil {
-		t.failed(err)
+		if t.failed != nil {
+			t.failed(err)
+		}
 		return t.conf, nil
 	}
 	t.conf = t.base.Clone()
@@ -112,29 +114,4 @@ func readPool(file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s: no certificate in PEM form is in it", file)
 	}
 	return pool, nil
-}
-
-// serverTLS is the TLS configuration of a listener, nil for none.
-func (l Listener) serverTLS(failed func(error)) (*tls.Config, error) {
-	if l.CertFile == "" {
-		return nil, nil
-	}
-	own := &certificate{certFile: l.CertFile, keyFile: l.KeyFile, failed: failed}
-	if _, err := own.get(); err != nil {
-		return nil, err
-	}
-	conf := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() },
-	}
-	if l.ClientCAFile == "" {
-		return conf, nil
-	}
-	clients := &trust{caFile: l.ClientCAFile, base: conf.Clone(), failed: failed}
-	if _, err := clients.get(); err != nil {
-		return nil, err
-	}
-	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get() }
-	return conf, nil
 }

@@ -1,0 +1,99 @@
+// Package certfile makes TLS configurations of files. The files are read again
+// when they change, so that certificates can be renewed while a process runs;
+// while what is there cannot be used, the last that could be is.
+package certfile
+
+import (
+	"crypto/tls"
+	"errors"
+)
+
+// A Server names the files of a listener, all PEM. The zero value is none.
+type Server struct {
+	// Cert and Key turn on TLS.
+	Cert, Key string
+	// ClientCA asks clients for a certificate that those in it signed.
+	ClientCA string
+}
+
+// Check says what is wrong with what is given.
+func (s Server) Check() error {
+	switch {
+	case (s.Cert == "") != (s.Key == ""):
+		return errors.New("a certificate and its key are given together")
+	case s.ClientCA != "" && s.Cert == "":
+		return errors.New("clients can be asked for a certificate only with TLS: a certificate and its key are needed")
+	}
+	return nil
+}
+
+// Config returns the TLS configuration, nil for none. failed, if not nil, is
+// told of files that have changed and cannot be used.
+func (s Server) Config(failed func(error)) (*tls.Config, error) {
+	if err := s.Check(); err != nil || s.Cert == "" {
+		return nil, err
+	}
+	own := &certificate{certFile: s.Cert, keyFile: s.Key, failed: failed}
+	if _, err := own.get(); err != nil {
+		return nil, err
+	}
+	conf := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() },
+	}
+	if s.ClientCA == "" {
+		return conf, nil
+	}
+	clients := &trust{caFile: s.ClientCA, base: conf.Clone(), failed: failed}
+	if _, err := clients.get(); err != nil {
+		return nil, err
+	}
+	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get() }
+	return conf, nil
+}
+
+// A Client says how a server is reached. The zero value is in the clear.
+type Client struct {
+	// Enabled turns on TLS; so does any of the others.
+	Enabled bool
+	// CA, PEM, holds those who sign the server's certificate; it is read once.
+	// Default: the system's.
+	CA string
+	// Cert and Key, PEM, are the client's own certificate.
+	Cert, Key string
+	// ServerName is what the server's certificate must be for. Default: the
+	// host that is connected to.
+	ServerName string
+}
+
+// Check says what is wrong with what is given.
+func (c Client) Check() error {
+	if (c.Cert == "") != (c.Key == "") {
+		return errors.New("a certificate and its key are given together")
+	}
+	return nil
+}
+
+// Config returns the TLS configuration, nil for none.
+func (c Client) Config() (*tls.Config, error) {
+	if err := c.Check(); err != nil || c == (Client{}) {
+		return nil, err
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
+	if c.CA != "" {
+		pool, err := readPool(c.CA)
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = pool
+	}
+	if c.Cert != "" {
+		own := &certificate{certFile: c.Cert, keyFile: c.Key}
+		if _, err := own.get(); err != nil {
+			return nil, err
+		}
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get() }
+	}
+	return conf, nil
+}

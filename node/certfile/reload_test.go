@@ -1,0 +1,73 @@
+package certfile
+
+import (
+	"crypto/tls"
+	"os"
+	"testing"
+	"time"
+
+	"signalbox/node/certfile/certtest"
+)
+
+func TestCertificateIsReadAgainWhenItChanges(t *testing.T) {
+	s := certtest.New(t)
+	s.Make("server", 2)
+	failures := 0
+	c := &certificate{certFile: s.File("server.pem"), keyFile: s.File("server.key"), failed: func(error) { failures++ }}
+	serial := func() int64 {
+		t.Helper()
+		c.looked = time.Time{} // as if a while had passed
+		pair, err := c.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Leaf.SerialNumber.Int64()
+	}
+	if got := serial(); got != 2 {
+		t.Errorf("the serial is %d, want 2", got)
+	}
+	s.Make("server", 1_000_003)
+	if got := serial(); got != 1_000_003 {
+		t.Errorf("after a change the serial is %d, want 1000003", got)
+	}
+	s.Write("server.pem", []byte("nonsense"))
+	if got := serial(); got != 1_000_003 || failures != 1 {
+		t.Errorf("with nonsense in the file the serial is %d, and %d failures were told", got, failures)
+	}
+	if serial(); failures != 1 {
+		t.Error("the same nonsense is told twice")
+	}
+	if _, err := (&certificate{certFile: s.File("server.pem"), keyFile: s.File("server.key")}).get(); err == nil {
+		t.Error("nonsense is taken at the start")
+	}
+}
+
+func TestTrustIsReadAgainWhenItChanges(t *testing.T) {
+	s, other := certtest.New(t), certtest.New(t)
+	failures := 0
+	tr := &trust{caFile: s.File("ca.pem"), base: &tls.Config{MinVersion: tls.VersionTLS13}, failed: func(error) { failures++ }}
+	get := func() *tls.Config {
+		t.Helper()
+		tr.looked = time.Time{}
+		conf, err := tr.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conf
+	}
+	if conf := get(); !conf.ClientCAs.Equal(s.Pool) || conf.ClientAuth != tls.RequireAndVerifyClientCert || conf != get() {
+		t.Error("the first file is not what is trusted, or is read again")
+	}
+	s.Write("ca.pem", []byte("nonsense"))
+	if conf := get(); !conf.ClientCAs.Equal(s.Pool) || failures != 1 {
+		t.Errorf("nonsense took the place of what was trusted; %d failures were told", failures)
+	}
+	ca, err := os.ReadFile(other.File("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write("ca.pem", ca)
+	if !get().ClientCAs.Equal(other.Pool) {
+		t.Error("the new file is not what is trusted")
+	}
+}
