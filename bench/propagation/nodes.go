@@ -23,7 +23,9 @@ func beNodes(ctx context.Context, address, key string, count int) error {
 }
 
 func beNode(ctx context.Context, address, name string) error {
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	const window = 4 << 20 // as node/feed has it
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,10 @@ import (
 // maxReceive bounds one message of a control plane, in bytes.
 const maxReceive = 8 << 20
 
+// window is how much may be under way to us. gRPC would find a size by itself,
+// but pings for that with every message, and an update is one.
+const window = 4 << 20
+
 // An event is what happened on a stream. Exactly one of the fields beside
 // stream is set, or none: then the stream is open and waits for Hello.
 type event struct {
@@ -81,6 +85,7 @@ func (a *attempt) dial(c *Config) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithPerRPCCredentials(bearer{key: c.Key, plaintext: c.TLS == nil}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive)),
+		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: c.timing.connect}),
 		grpc.WithNoProxy(), // a control plane is reached directly, whatever the environment says of HTTP
 	)
