@@ -8,17 +8,23 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// An upstream is a server to route to. It answers with its own name, echoes
-// WebSockets, and remembers what it was asked last.
+// An upstream is a server to route to. It answers with its own name, and
+// remembers what it was asked last. WebSockets it echoes, but at a path that
+// ends in /sink it only reads, and at one in /push it says what push says.
 type upstream struct {
 	name string
 	url  string
 	addr string
+	push chan string
+	// hold, when a request has the query "hold", is what it waits for after
+	// half of its answer.
+	hold chan struct{}
 
 	mu      sync.Mutex
 	last    *http.Request // without its body
@@ -28,10 +34,13 @@ type upstream struct {
 
 func newUpstream(t testing.TB, name string) *upstream {
 	t.Helper()
-	u := &upstream{name: name, clients: map[string]bool{}}
+	u := &upstream{name: name, clients: map[string]bool{}, push: make(chan string), hold: make(chan struct{})}
 	server := httptest.NewServer(u)
 	u.url, u.addr = server.URL, server.Listener.Addr().String()
-	t.Cleanup(server.Close)
+	t.Cleanup(func() {
+		close(u.push)
+		server.Close()
+	})
 	return u
 }
 
@@ -41,7 +50,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.served++
 	u.mu.Unlock()
 	if r.Header.Get("Upgrade") == "websocket" {
-		u.echo(w)
+		u.upgrade(w, r)
 		return
 	}
 	n, err := io.Copy(io.Discard, r.Body)
@@ -49,6 +58,11 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
+	if r.URL.RawQuery == "hold" {
+		_, _ = io.WriteString(w, "held, ")
+		_ = http.NewResponseController(w).Flush()
+		<-u.hold
+	}
 	_, _ = fmt.Fprintf(w, "%s took %d\n", u.name, n)
 }
 
@@ -66,9 +80,8 @@ func (u *upstream) connections() int {
 	return len(u.clients)
 }
 
-// echo switches protocols and sends every message back, until one end goes
-// away.
-func (u *upstream) echo(w http.ResponseWriter) {
+// upgrade switches protocols, and goes on until one end goes away.
+func (u *upstream) upgrade(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "Upgrade")
 	w.Header().Set("Upgrade", "websocket")
 	w.Header().Set("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
@@ -78,11 +91,21 @@ func (u *upstream) echo(w http.ResponseWriter) {
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	in := buf.Reader
+	if strings.HasSuffix(r.URL.Path, "/push") {
+		for message := range u.push {
+			if _, err := conn.Write(frame(message, false)); err != nil {
+				return
+			}
+		}
+		return
+	}
 	for {
-		message, closed, err := readFrame(in)
+		message, closed, err := readFrame(buf.Reader)
 		if err != nil || closed {
 			return
+		}
+		if strings.HasSuffix(r.URL.Path, "/sink") {
+			continue
 		}
 		if _, err := conn.Write(frame(message, false)); err != nil {
 			return
