@@ -267,8 +267,14 @@ func TestHTTP2RequestsAreHeldToTheSameRules(t *testing.T) {
 func TestFailuresOfGRPCCallsAreInItsOwnTerms(t *testing.T) {
 	n := plain(t)
 	n.route("/down", "h2c://127.0.0.1:1")
+	n.route("/half", strings.Replace(web(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		_, _ = w.Write(make([]byte, 5))
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}), "http:", "h2c:", 1))
 	c := browser(t, nil, h2c)
-	for path, want := range map[string]string{"/down/Call": "14", "/none/Call": "12"} {
+	for path, want := range map[string]string{"/down/Call": "14", "/none/Call": "12", "/half/Call": "14"} {
 		var msg [5]byte
 		binary.BigEndian.PutUint32(msg[1:], 0)
 		req, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+n.addr+path, bytes.NewReader(msg[:]))
@@ -279,8 +285,12 @@ func TestFailuresOfGRPCCallsAreInItsOwnTerms(t *testing.T) {
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if res.StatusCode != 200 || res.Header.Get("Grpc-Status") != want || res.Header.Get("Grpc-Message") == "" || len(body) != 0 {
-			t.Errorf("%s: %d %v %q", path, res.StatusCode, res.Header, body)
+		said := res.Header
+		if path == "/half/Call" { // its answer had begun
+			said, body = res.Trailer, body[5:]
+		}
+		if res.StatusCode != 200 || said.Get("Grpc-Status") != want || said.Get("Grpc-Message") == "" || len(body) != 0 {
+			t.Errorf("%s: %d %v %q", path, res.StatusCode, said, body)
 		}
 	}
 }

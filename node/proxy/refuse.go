@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 )
@@ -23,7 +22,7 @@ func (x *exchange) refuse(f *failure) {
 	if x.mustClose() {
 		h["Connection"] = []string{"close"}
 	}
-	if strings.HasPrefix(x.r.Header.Get("Content-Type"), "application/grpc") {
+	if x.isGRPC() {
 		x.refuseGRPC(h, f)
 		return
 	}
@@ -80,36 +79,4 @@ func sentence(status int) string {
 		return "the server behind this address took too long"
 	}
 	return "the request was refused"
-}
-
-// The statuses of gRPC that failures become, by what they mean for the caller.
-const (
-	grpcDeadlineExceeded = 4
-	grpcUnimplemented    = 12
-	grpcInternal         = 13
-	grpcUnavailable      = 14
-)
-
-// refuseGRPC answers a gRPC call in its own terms: a response of nothing but
-// trailers, which are in its header.
-func (x *exchange) refuseGRPC(h http.Header, f *failure) {
-	code := grpcUnavailable
-	switch f.status {
-	case http.StatusGatewayTimeout:
-		code = grpcDeadlineExceeded
-	case http.StatusNotFound:
-		code = grpcUnimplemented
-	case http.StatusBadRequest:
-		code = grpcInternal
-	}
-	text := f.text
-	if text == "" {
-		text = sentence(f.status)
-	}
-	h["Content-Type"] = []string{"application/grpc"}
-	h["Grpc-Status"] = []string{strconv.Itoa(code)}
-	h["Grpc-Message"] = []string{url.PathEscape(text + " (" + string(f.reason) + ")")}
-	x.started = true
-	x.answered(http.StatusOK)
-	x.w.WriteHeader(http.StatusOK)
 }

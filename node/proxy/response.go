@@ -130,6 +130,9 @@ func (x *exchange) fail(f *failure) {
 	if x.status == 0 {
 		x.status = f.status
 	}
+	if x.started && x.breakOffGRPC(f) {
+		return
+	}
 	x.aborted = true
 	panic(http.ErrAbortHandler) // which closes HTTP/1's connection, and resets HTTP/2's stream
 }

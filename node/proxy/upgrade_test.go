@@ -261,6 +261,24 @@ func TestTheRoutesRemovalDecidesAboutItsStreams(t *testing.T) {
 		}
 		eventually(t, "the reason is logged", func() bool { return strings.Contains(n.log.String(), "reason=route_removed side=policy") })
 	})
+	t.Run("also after large frames, and by a policy that is younger than they are", func(t *testing.T) {
+		n := plain(t)
+		o := scripted(t)
+		rec := n.record("/ws", o.url)
+		n.put(rec)
+		c, up := n.join(o, "/ws")
+		large := "\x82\x7f\x00\x00\x00\x00\x00\x20\x00\x00" + sizef(2<<20) // left to the kernel
+		go up.raw(large + frame(300) + large + frame(5))
+		c.exactly(2*len(large) + len(frame(300)+frame(5)))
+		again := n.record("/ws", o.url)
+		again.Meta.CreatedRevision = rec.Meta.CreatedRevision
+		again.Policy = &signalboxv1.RoutePolicy{Removal: signalboxv1.Removal_REMOVAL_CLOSE}
+		n.put(again)
+		n.remove("r.ws")
+		if got := c.rest(); got != "\x88\x02\x03\xe9" {
+			t.Errorf("the client got % x", got)
+		}
+	})
 	t.Run("within a frame they end without", func(t *testing.T) {
 		n := plain(t)
 		o := scripted(t)
