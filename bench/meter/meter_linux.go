@@ -1,0 +1,99 @@
+package meter
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// CPU returns the CPU time that a process and its living descendants have
+// used, in user and kernel mode.
+func CPU(pid int) (time.Duration, error) {
+	all, err := family(pid)
+	if err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, p := range all {
+		d, err := clock(p)
+		if err != nil && p == pid {
+			return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
+		}
+		sum += d // a descendant that has just ended counts for nothing
+	}
+	return sum, nil
+}
+
+// clock reads the clock of a process, which counts all of its threads, dead
+// ones too. Its id is as clock_getcpuclockid(3) makes it.
+func clock(pid int) (time.Duration, error) {
+	const sched = 2 // the scheduler's count, and not that of ticks
+	id := ^pid<<3 | sched
+	var ts syscall.Timespec
+	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, uintptr(int32(id)), uintptr(unsafe.Pointer(&ts)), 0); errno != 0 {
+		return 0, errno
+	}
+	return time.Duration(ts.Nano()), nil
+}
+
+// family is a process and its descendants.
+func family(pid int) ([]int, error) {
+	children := map[int][]int{}
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		// The second field is the name in parentheses, and may hold anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // state, parent, ...
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil || len(fields) < 2 {
+			continue
+		}
+		parent, err := strconv.Atoi(fields[1])
+		if err == nil {
+			children[parent] = append(children[parent], child)
+		}
+	}
+	all := []int{pid}
+	for i := 0; i < len(all); i++ {
+		all = append(all, children[all[i]]...)
+	}
+	return all, nil
+}
+
+// Resident returns how much memory a process has, without its descendants, in
+// bytes.
+func Resident(pid int) (int64, error) {
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(statm))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("statm of process %d is %q", pid, statm)
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	return pages * int64(os.Getpagesize()), err
+}
+
+// Load returns how many processes wanted to run in the last minute, on
+// average.
+func Load() (float64, error) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return strconv.ParseFloat(first, 64)
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package meter
+
+import "time"
+
+// CPU returns ErrSystem.
+func CPU(int) (time.Duration, error) { return 0, ErrSystem }
+
+// Resident returns ErrSystem.
+func Resident(int) (int64, error) { return 0, ErrSystem }
+
+// Load returns ErrSystem.
+func Load() (float64, error) { return 0, ErrSystem }
