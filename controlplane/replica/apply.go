@@ -26,7 +26,7 @@ func (v *View) apply(ch store.Change) *View {
 	return &next
 }
 
-// replace returns the view of a whole state. Within one epoch it goes on
+// replace returns the view of a whole state. Within one history it goes on
 // remembering what was removed, the gap included, so that nodes need not be
 // sent what they have.
 func (v *View) replace(ch store.Change) *View {
@@ -34,7 +34,7 @@ func (v *View) replace(ch store.Change) *View {
 	for i := range ch.Put {
 		next.put(&ch.Put[i])
 	}
-	if v == nil || v.Version.Epoch != ch.Version.Epoch || v.Version.Revision > ch.Version.Revision {
+	if v == nil || !v.precedes(ch) {
 		return next
 	}
 	next.Horizon = v.Horizon
@@ -48,6 +48,25 @@ func (v *View) replace(ch store.Change) *View {
 	})
 	next.trim()
 	return next
+}
+
+// precedes reports whether a whole state goes on where v ended. One restored
+// from a backup may have the same epoch and a higher revision; but what it
+// says of the time before v's version is not what v knows.
+func (v *View) precedes(ch store.Change) bool {
+	if v.Version.Epoch != ch.Version.Epoch || v.Version.Revision > ch.Version.Revision {
+		return false
+	}
+	for i := range ch.Put {
+		r := &ch.Put[i]
+		if r.Modified > v.Version.Revision {
+			continue
+		}
+		if known := v.Get(r.Key); known == nil || known.Modified != r.Modified {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *View) put(r *store.Record) {

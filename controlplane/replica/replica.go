@@ -95,11 +95,7 @@ func (r *Replica) Reach(ctx context.Context, want store.Version) (*View, error) 
 // cannot be known for certain: an old view is never passed off as new.
 func (r *Replica) Current(ctx context.Context) (*View, error) {
 	head, err := r.source.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// A view of an older epoch must not do.
-	for {
+	for err == nil {
 		v, next := r.Now()
 		if v != nil && v.Version.Epoch == head.Epoch && v.Version.Revision >= head.Revision {
 			return v, nil
@@ -109,5 +105,11 @@ func (r *Replica) Current(ctx context.Context) (*View, error) {
 		case <-ctx.Done():
 			return nil, errors.Join(ErrBehind, context.Cause(ctx))
 		}
+		// A view of another history than the head's: which of them is older
+		// only the store can tell.
+		if v, _ := r.Now(); v.Version.Epoch != head.Epoch {
+			head, err = r.source.Head(ctx)
+		}
 	}
+	return nil, err
 }

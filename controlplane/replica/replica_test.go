@@ -19,8 +19,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start runs a replica of st until the test ends.
-func start(t testing.TB, st store.Records) *replica.Replica {
+func start(t testing.TB, st store.Records) *replica.Replica { return follow(t, st) }
+
+// follow runs a replica of st until the test ends.
+func follow(t testing.TB, st replica.Source) *replica.Replica {
 	r := replica.New(st, slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -115,6 +117,53 @@ func TestGap(t *testing.T) {
 	after := current(t, r)
 	if got, ok := since(after, before.Version.Revision); !ok || !slices.Equal(got, []string{"+c", "-a"}) {
 		t.Errorf("since before the gap: %v, %t", got, ok)
+	}
+}
+
+// A source is a store told by hand.
+type source chan store.Change
+
+func (s source) Head(context.Context) (store.Version, error) { return store.Version{}, nil }
+
+func (s source) Follow(ctx context.Context, apply func(store.Change) error) error {
+	for {
+		select {
+		case ch := <-s:
+			if err := apply(ch); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// A backup restored under the same epoch and a higher revision is another
+// history: nothing can be told of what nodes have.
+func TestRestoredUnderTheSameEpoch(t *testing.T) {
+	at := func(name, path string, modified store.Revision) store.Record {
+		r := record(name, path)
+		r.Created, r.Modified = 1, modified
+		return r
+	}
+	version := func(rev store.Revision) store.Version { return store.Version{Epoch: "e", Revision: rev} }
+	for name, restored := range map[string]store.Record{
+		"an older form of a record": at("a", "/old", 50),
+		"a record that was removed": at("b", "/b", 60),
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := make(source)
+			r := follow(t, st)
+			st <- store.Change{Whole: true, Version: version(200), Put: []store.Record{at("a", "/new", 150)}}
+			st <- store.Change{Whole: true, Version: version(1000), Put: []store.Record{restored}}
+			v, err := r.Reach(t.Context(), version(1000))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := since(v, 200); ok {
+				t.Errorf("since 200 is told as %v", got)
+			}
+		})
 	}
 }
 
