@@ -2,12 +2,19 @@ package proxy_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+
+	"signalbox/node/proxy"
+	"signalbox/node/route"
 )
 
 // fixed is an upstream that answers every request alike, as cheaply as Go can.
@@ -59,11 +66,14 @@ func BenchmarkGet(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				c.raw(request)
-				if res, err := http.ReadResponse(c.r, nil); err != nil {
+				res, err := http.ReadResponse(c.r, nil)
+				if err != nil {
 					b.Fatal(err)
-				} else if m, err := io.Copy(io.Discard, res.Body); err != nil || m != body {
+				}
+				if m, err := io.Copy(io.Discard, res.Body); err != nil || m != body {
 					b.Fatal(m, err)
 				}
+				_ = res.Body.Close()
 			}
 		})
 	}
@@ -120,4 +130,36 @@ func BenchmarkStream(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkSetTable serves a whole state, and then one more route.
+func BenchmarkSetTable(b *testing.B) {
+	const routes = 100_000
+	n := plain(b)
+	recs := make([]*signalboxv1.Route, routes)
+	for i := range recs {
+		recs[i] = n.record(fmt.Sprintf("/user/name-%06d", i), "http://127.0.0.1:1")
+	}
+	b.Run("whole", func(b *testing.B) {
+		for b.Loop() {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			h := proxy.New(proxy.Config{Pools: n.pools})
+			h.SetTable(route.New(route.Config{}).Whole(recs))
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/routes, "B/route")
+			runtime.KeepAlive(h)
+		}
+	})
+	n.put(recs...)
+	b.Run("one-more", func(b *testing.B) {
+		rec := n.record("/new", "http://127.0.0.1:1")
+		b.ReportAllocs()
+		for b.Loop() {
+			n.put(rec)
+			n.remove("r.new")
+		}
+	})
 }

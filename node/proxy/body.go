@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -67,7 +68,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		b.x.gotten(n)
 		b.x.touch(time.Since(b.x.begun) >= soon)
 	}
-	if err == io.EOF && !b.atEnd.Load() {
+	if errors.Is(err, io.EOF) && !b.atEnd.Load() {
 		if b.trailer != nil {
 			for name, values := range b.x.r.Trailer {
 				b.trailer[name] = values

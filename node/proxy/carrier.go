@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -64,7 +65,7 @@ func (c *carrier) copy(res *http.Response) *failure {
 			return c.x.explain(werr)
 		case werr != nil:
 			return &failure{status: statusClientGone, reason: ReasonClientGone, side: SideClient, err: werr}
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return c.x.explain(err)
@@ -80,7 +81,7 @@ func (c *carrier) pass(n int, err error, left int64) error {
 	defer c.mu.Unlock()
 	c.disarm()
 	x := c.x
-	if n == 0 || err != nil && err != io.EOF && !x.started {
+	if n == 0 || err != nil && !errors.Is(err, io.EOF) && !x.started {
 		return nil
 	}
 	x.start()

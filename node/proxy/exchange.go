@@ -30,7 +30,7 @@ type exchange struct {
 	from   origin
 
 	// ctx ends with the client's connection or the exchange.
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // an exchange is one call
 	cancel context.CancelCauseFunc
 	// asked is the protocol the client wants to switch to, as it was spelled;
 	// empty for none.
@@ -58,6 +58,7 @@ type exchange struct {
 	final   bool
 	earlies int
 	over    bool // w is net/http's again
+	hurried bool // there is a deadline on writing to w
 
 	// The life's lock guards these.
 	prev, next *exchange
@@ -69,13 +70,13 @@ type exchange struct {
 // ServeHTTP carries one exchange.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{front: f, rules: f.rules.Load(), w: w, r: r, begun: time.Now()}
-	defer x.end()
-	if bad := x.accept(); bad != nil {
+	defer x.end()                      //nolint:contextcheck // x holds the context
+	if bad := x.accept(); bad != nil { //nolint:contextcheck // x holds the context
 		x.fail(bad)
 		return
 	}
 	x.rewriteRequest()
-	res, bad := x.send()
+	res, bad := x.send() //nolint:contextcheck // x holds the context
 	x.early.Lock()
 	x.final = true
 	x.early.Unlock()
@@ -85,7 +86,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		x.switchProtocols(res)
 	default:
-		x.answer(res)
+		x.answer(res) //nolint:contextcheck // x holds the context
 	}
 }
 
@@ -127,8 +128,11 @@ func (x *exchange) end() {
 		x.body.linger()
 	}
 	x.early.Lock()
+	defer x.early.Unlock()
 	x.over = true
-	x.early.Unlock()
+	if x.hurried && !x.aborted { // stopped too late to matter
+		x.writeBy(time.Time{})
+	}
 }
 
 // stop ends an exchange from another goroutine. A client that does not read is
@@ -141,8 +145,16 @@ func (x *exchange) stop(cause error) {
 	x.cancel(cause)
 	x.early.Lock()
 	defer x.early.Unlock()
-	if d, ok := x.w.(interface{ SetWriteDeadline(time.Time) error }); ok && !x.over {
-		_ = d.SetWriteDeadline(time.Now().Add(farewell)) // what has none is gone
+	if !x.over {
+		x.hurried = true
+		x.writeBy(time.Now().Add(farewell))
+	}
+}
+
+// writeBy bounds writing to the client; zero is no bound.
+func (x *exchange) writeBy(t time.Time) {
+	if d, ok := x.w.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		_ = d.SetWriteDeadline(t) // a connection that has none is gone
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 )
 
 // get sends one request on a connection of its own.
-func (n *node) get(path string, more ...string) (*http.Response, string) {
+func (n *node) get(path string, more ...string) (reply, string) {
 	n.t.Helper()
 	c := n.dial()
 	c.send(append([]string{"GET " + path + " HTTP/1.1", "Host: h"}, more...)...)

@@ -3,8 +3,10 @@ package proxy_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +46,7 @@ func (s *service) UnaryCall(ctx context.Context, in *testpb.SimpleRequest) (*tes
 func (s *service) FullDuplexCall(stream testpb.TestService_FullDuplexCallServer) error {
 	for {
 		in, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			stream.SetTrailer(metadata.Pairs("x-trailer", "2"))
 			return nil
 		}
@@ -66,9 +68,9 @@ func (s *service) serve(t *testing.T, opts ...grpc.ServerOption) string {
 	}
 	srv := grpc.NewServer(opts...)
 	testpb.RegisterTestServiceServer(srv, s)
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	t.Cleanup(func() { srv.Stop(); <-done })
+	var served sync.WaitGroup
+	served.Go(func() { _ = srv.Serve(ln) }) // until it is stopped
+	t.Cleanup(func() { srv.Stop(); served.Wait() })
 	return ln.Addr().String()
 }
 
@@ -155,7 +157,7 @@ func exercise(t *testing.T, n *node, c testpb.TestServiceClient, s *service) {
 	if err := stream.CloseSend(); err != nil {
 		t.Error(err)
 	}
-	if _, err := stream.Recv(); err != io.EOF || len(stream.Trailer()["x-trailer"]) != 1 {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) || len(stream.Trailer()["x-trailer"]) != 1 {
 		t.Errorf("at the end: %v, trailer %v", err, stream.Trailer())
 	}
 }

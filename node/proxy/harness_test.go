@@ -79,11 +79,11 @@ func start(t testing.TB, upstreams upstream.Config, accept listen.Config) *node 
 	ln := listen.New(inner, accept)
 	n.addr = ln.Addr().String()
 	n.server = proxy.Server(n.handler, "public")
-	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(ln) }()
+	var served sync.WaitGroup
+	served.Go(func() { _ = n.server.Serve(ln) }) // until it is closed
 	t.Cleanup(func() {
 		_ = n.server.Close()
-		<-served
+		served.Wait()
 		gone, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = n.handler.Close(gone)
@@ -224,19 +224,27 @@ func (c *client) rest() string {
 	return string(b)
 }
 
-// answer reads one response.
-func (c *client) answer() (*http.Response, string) {
+// A reply is a response that was read to its end.
+type reply struct {
+	StatusCode      int
+	Header, Trailer http.Header
+	Close           bool
+}
+
+// answer reads one response and its body.
+func (c *client) answer() (reply, string) {
 	c.t.Helper()
 	res, err := http.ReadResponse(c.r, nil)
 	if err != nil {
 		c.t.Errorf("no response: %v", err)
-		return &http.Response{Header: http.Header{}}, ""
+		return reply{Header: http.Header{}}, ""
 	}
+	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		c.t.Errorf("body after %q: %v", body, err)
 	}
-	return res, string(body)
+	return reply{res.StatusCode, res.Header, res.Trailer, res.Close}, string(body)
 }
 
 // An origin is an upstream that does exactly what it is told.
@@ -293,9 +301,9 @@ func web(t testing.TB, h http.HandlerFunc) string {
 	p.SetHTTP1(true)
 	p.SetUnencryptedHTTP2(true)
 	srv := &http.Server{Handler: h, Protocols: &p}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	var served sync.WaitGroup
+	served.Go(func() { _ = srv.Serve(ln) }) // until it is closed
+	t.Cleanup(func() { _ = srv.Close(); served.Wait() })
 	return "http://" + ln.Addr().String()
 }
 

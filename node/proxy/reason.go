@@ -76,12 +76,12 @@ var (
 
 // ended returns the failure of an exchange that was ended with a cause of ours.
 func ended(cause error) (failure, bool) {
-	switch cause {
-	case errIdle:
+	switch {
+	case errors.Is(cause, errIdle):
 		return failure{status: http.StatusGatewayTimeout, reason: ReasonIdle, side: SidePolicy, err: cause}, true
-	case errRemoved:
+	case errors.Is(cause, errRemoved):
 		return failure{status: http.StatusServiceUnavailable, reason: ReasonRouteRemoved, side: SidePolicy, err: cause}, true
-	case errShutdown:
+	case errors.Is(cause, errShutdown):
 		return failure{status: http.StatusServiceUnavailable, reason: ReasonShutdown, side: SideNode, err: cause}, true
 	}
 	return failure{}, false

@@ -93,7 +93,11 @@ func TestAnUpstreamThatDiesInTheMiddle(t *testing.T) {
 			up.raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nSet-Cookie: a\r\n\r\n")
 			_ = up.Close()
 			res, err := http.ReadResponse(down.r, nil)
-			if err != nil || res.StatusCode != 502 {
+			if err != nil {
+				return false
+			}
+			defer func() { _ = res.Body.Close() }()
+			if res.StatusCode != 502 {
 				return false
 			}
 			body, _ := io.ReadAll(res.Body)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -55,7 +56,7 @@ func (s *stream) carry(src, dst net.Conn, early []byte, f *frames, goodbye []byt
 		err = d.copy()
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		closeWrite(dst)
 		s.halve()
 	case s.cause() != nil:

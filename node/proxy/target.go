@@ -16,7 +16,8 @@ const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // parseTarget takes the request's target apart, byte for byte: what net/http
 // makes of it has lost how it was spelled. Of HTTP/1 requests listen has
-// checked it already; of HTTP/2 ones nobody has.
+// checked it already; of HTTP/2 ones nobody has. "OPTIONS *" is matched as the
+// path "/", and sent on as it is unless the upstream's URL has a path.
 func (x *exchange) parseTarget() *failure {
 	switch x.r.Method {
 	case http.MethodConnect, http.MethodTrace:

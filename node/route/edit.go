@@ -82,7 +82,7 @@ func (b *builder) tree(host string, edit func(*node) *node) {
 	if parent, ok := strings.CutPrefix(host, "*."); ok {
 		hosts, name = &b.t.wild, parent
 	}
-	n, _ := b.t.hostTree(host)
+	n := b.t.hostTree(host)
 	if made := edit(n); made == nil {
 		*hosts = (*hosts).without(b.e, name)
 	} else if made != n {

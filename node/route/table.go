@@ -135,18 +135,19 @@ func (t *Table) Whole(records []*signalboxv1.Route) (*Table, Change) {
 }
 
 // hostTree returns the tree of a host as stored.
-func (t *Table) hostTree(host string) (n *node, ok bool) {
+func (t *Table) hostTree(host string) (n *node) {
 	if host == "" {
-		return t.any, t.any != nil
+		return t.any
 	}
 	if parent, wild := strings.CutPrefix(host, "*."); wild {
-		return t.wild.get(maphash.String(t.seed, parent), parent)
+		n, _ = t.wild.get(maphash.String(t.seed, parent), parent)
+		return n
 	}
-	return t.exact.get(maphash.String(t.seed, host), host)
+	n, _ = t.exact.get(maphash.String(t.seed, host), host)
+	return n
 }
 
 // holder returns the route that is served for r's match.
 func (t *Table) holder(r *Route) *Route {
-	n, _ := t.hostTree(r.Host)
-	return n.at(t.seed, segments(r.Prefix))
+	return t.hostTree(r.Host).at(t.seed, segments(r.Prefix))
 }
