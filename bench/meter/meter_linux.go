@@ -12,20 +12,29 @@ import (
 	"unsafe"
 )
 
-// CPU returns the CPU time that a process and its living descendants have
-// used, in user and kernel mode.
+// CPU returns the CPU time that a process has used, in user and kernel mode.
 func CPU(pid int) (time.Duration, error) {
+	d, err := clock(pid)
+	if err != nil {
+		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
+	}
+	return d, nil
+}
+
+// FamilyCPU returns the CPU time that a process and its living descendants
+// have used.
+func FamilyCPU(pid int) (time.Duration, error) {
+	sum, err := CPU(pid)
+	if err != nil {
+		return 0, err
+	}
 	all, err := family(pid)
 	if err != nil {
 		return 0, err
 	}
-	var sum time.Duration
-	for _, p := range all {
-		d, err := clock(p)
-		if err != nil && p == pid {
-			return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
-		}
-		sum += d // a descendant that has just ended counts for nothing
+	for _, p := range all[1:] {
+		d, _ := clock(p) // one that has just ended counts for nothing
+		sum += d
 	}
 	return sum, nil
 }

@@ -24,8 +24,8 @@ func TestCPUGrowsByWhatIsUsed(t *testing.T) {
 	}
 }
 
-func TestCPUCountsDescendants(t *testing.T) {
-	own, err := CPU(os.Getpid())
+func TestFamilyCPUCountsDescendants(t *testing.T) {
+	own, err := FamilyCPU(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,18 +47,18 @@ func TestCPUCountsDescendants(t *testing.T) {
 	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	first, err := CPU(cmd.Process.Pid)
+	first, err := FamilyCPU(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	alone, err := clock(cmd.Process.Pid)
+	alone, err := CPU(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first < 10*time.Millisecond || first < 2*alone {
 		t.Errorf("a shell with a busy child used %v, %v of it alone", first, alone)
 	}
-	if with, err := CPU(os.Getpid()); err != nil || with < own+first {
+	if with, err := FamilyCPU(os.Getpid()); err != nil || with < own+first {
 		t.Errorf("we and our children used %v, %v; before they started it was %v, and they used %v", with, err, own, first)
 	}
 }

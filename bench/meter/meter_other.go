@@ -7,6 +7,9 @@ import "time"
 // CPU returns ErrSystem.
 func CPU(int) (time.Duration, error) { return 0, ErrSystem }
 
+// FamilyCPU returns ErrSystem.
+func FamilyCPU(int) (time.Duration, error) { return 0, ErrSystem }
+
 // Resident returns ErrSystem.
 func Resident(int) (int64, error) { return 0, ErrSystem }
 
