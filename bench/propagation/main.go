@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 
 	"signalbox/bench/child"
 )
@@ -43,6 +45,10 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	o := options{counts: []int{1, 20, 200}}
+	flag.Func("nodes", "numbers of nodes, from few to many, separated by commas (default 1,20,200)", func(list string) (err error) {
+		o.counts, err = numbers(list)
+		return err
+	})
 	flag.IntVar(&o.writes, "writes", 200, "writes to measure in a round, at each number of nodes")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds over all numbers of nodes")
 	flag.BoolVar(&o.short, "short", false, "measure little, to see that it works")
@@ -53,4 +59,16 @@ func run() error {
 		o.writes, o.rounds = min(o.writes, 20), 1
 	}
 	return measure(ctx, o)
+}
+
+// numbers reads positive numbers separated by commas.
+func numbers(list string) (all []int, err error) {
+	for one := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(one)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a number of nodes", one)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }

@@ -24,6 +24,8 @@ type samples struct {
 	// planeCPU and nodesCPU are of the calls and the puts beside them: that of
 	// etcd, control plane and caller, and that of all nodes.
 	planeCPU, nodesCPU time.Duration
+	// floorCPU is that of the floor's server, once for each of floor.
+	floorCPU time.Duration
 }
 
 // measure runs everything and writes the results.
@@ -156,5 +158,7 @@ func (f *floor) measure(ctx context.Context, s *samples, nodes, times int) (err 
 			return fmt.Errorf("floor: %w", err)
 		}
 	}
+	before := use(os.Getpid())
+	defer func() { s.floorCPU += use(os.Getpid()) - before }()
 	return timed(&s.floor, times, func(i int) error { return f.send(ctx, i, nodes) })
 }

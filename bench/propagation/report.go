@@ -38,9 +38,11 @@ type point struct {
 	RatioBeside float64 `json:"ratio_beside"`
 	RatioQuiet  float64 `json:"ratio_quiet"`
 	// PlaneCPU is of etcd, control plane and caller, NodesCPU of all nodes,
-	// for one call and one bare put; milliseconds.
+	// for one call and one bare put; FloorCPU of the floor's server; all in
+	// milliseconds.
 	PlaneCPU float64 `json:"plane_cpu_ms"`
 	NodesCPU float64 `json:"nodes_cpu_ms"`
+	FloorCPU float64 `json:"floor_cpu_ms"`
 }
 
 func newPoint(nodes int, s *samples) point {
@@ -51,6 +53,7 @@ func newPoint(nodes int, s *samples) point {
 	p.RatioBeside, p.RatioQuiet = p.Call.P50/p.Beside.P50, p.Call.P50/p.Quiet.P50
 	each := float64(len(s.calls)) * float64(time.Millisecond)
 	p.PlaneCPU, p.NodesCPU = float64(s.planeCPU)/each, float64(s.nodesCPU)/each
+	p.FloorCPU = float64(s.floorCPU) / float64(len(s.floor)) / float64(time.Millisecond)
 	return p
 }
 
@@ -72,14 +75,14 @@ func report(of options, run outcome.Run, all []samples) error {
 			"The bare put writes as many bytes to the same etcd over the same kind of connection: beside, after each write; quiet, before the nodes are there. " +
 			"The floor is one message to every node and one back, by a gRPC server that does nothing else.",
 		Notes: []string{
-			"CPU is for one call and one bare put together: that of etcd, control plane and caller, which are one process, and that of all nodes.",
+			"CPU is for one call and one bare put together: that of etcd, control plane and caller, which are one process, and that of all nodes. That of the floor is its server's alone.",
 			"All processes share the cores named above; a control plane on a machine of its own has more.",
 		},
 	}
 	t := outcome.Table{
 		Title: "Median / 99th percentile, milliseconds",
 		Header: []string{"nodes", "call to answer", "bare put beside", "bare put quiet", "floor",
-			"times bare put, beside", "quiet", "CPU control plane and etcd, ms", "CPU nodes, ms", "writes"},
+			"times bare put, beside", "quiet", "CPU control plane and etcd, ms", "CPU nodes, ms", "CPU floor, ms", "writes"},
 	}
 	var call, tail, quiet, floor, aim []plot.Point
 	var points []point
@@ -88,7 +91,7 @@ func report(of options, run outcome.Run, all []samples) error {
 		points = append(points, p)
 		t.Rows = append(t.Rows, []string{
 			strconv.Itoa(p.Nodes), p.Call.String(), p.Beside.String(), p.Quiet.String(), p.Floor.String(),
-			plot.Short(p.RatioBeside), plot.Short(p.RatioQuiet), plot.Short(p.PlaneCPU), plot.Short(p.NodesCPU), strconv.Itoa(p.Writes),
+			plot.Short(p.RatioBeside), plot.Short(p.RatioQuiet), plot.Short(p.PlaneCPU), plot.Short(p.NodesCPU), plot.Short(p.FloorCPU), strconv.Itoa(p.Writes),
 		})
 		x := float64(p.Nodes)
 		call, tail = append(call, plot.Point{X: x, Y: p.Call.P50}), append(tail, plot.Point{X: x, Y: p.Call.P99})
