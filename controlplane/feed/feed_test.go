@@ -213,6 +213,29 @@ func (s *script) catchUp(rev store.Revision) (touched []string) {
 	return touched
 }
 
+// Whoever waits for an ack may write again the moment it is heard. What is
+// written then is sent, though the session is still busy with the ack.
+func TestAWriteOnTheHeelsOfAnAckIsSent(t *testing.T) {
+	p := startPlane(t, mem.New(), "cp")
+	s := p.connect("n", 1, nil)
+	s.ask()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() {
+		for i := range 500 {
+			rev := p.put(fmt.Sprintf("r%d", i%10))
+			p.nodes.Wait(ctx, store.Version{Epoch: p.current().Version.Epoch, Revision: rev})
+		}
+		p.put("last")
+	})
+	for s.have["last"] == 0 {
+		s.update()
+		s.ack()
+	}
+}
+
 // A new node is given the whole state, and then every change alone.
 func TestWholeThenChanges(t *testing.T) {
 	p := startPlane(t, mem.New(), "cp")

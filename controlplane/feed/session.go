@@ -136,7 +136,9 @@ func (ss *session) acked(a *signalboxv1.Ack) {
 		return
 	}
 	ss.vouch()
-	if version != newest {
+	// Looked at again: whoever waited for this ack may have written already,
+	// and the sender, woken by that, still found this update in flight.
+	if view, _ := ss.Views.Now(); view != nil && version != view.Version {
 		ss.wake()
 	}
 }
