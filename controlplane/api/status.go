@@ -42,8 +42,6 @@ func statusOf(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case isStatus(err):
-		return err
 	case errors.As(err, &invalid):
 		return badRequest(invalid.Violations)
 	case errors.As(err, &limit):
@@ -55,9 +53,11 @@ func statusOf(err error) error {
 	case errors.Is(err, errUnknown):
 		return status.Errorf(codes.Unavailable, "%v: %v", store.ErrUnavailable, errUnknown)
 	case errors.Is(err, store.ErrUnavailable):
-		return status.Errorf(codes.Unavailable, "%v; nothing was written, and what this control plane knows may be old", store.ErrUnavailable)
+		return status.Errorf(codes.Unavailable, "%v; nothing was done, since what this control plane knows may be old", store.ErrUnavailable)
 	case errors.Is(err, replica.ErrBehind):
-		return status.Errorf(codes.Unavailable, "%v in time; nothing was written", replica.ErrBehind)
+		return status.Errorf(codes.Unavailable, "%v in time; nothing was done", replica.ErrBehind)
+	case isStatus(err): // one of ours: a store's own is wrapped in what is named above
+		return err
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, "the call was canceled")
 	case errors.Is(err, context.DeadlineExceeded):

@@ -524,3 +524,49 @@ func TestNewSecret(t *testing.T) {
 		t.Errorf("NewSecret = %q and %q", a, b)
 	}
 }
+
+// An oldView has read the store once; asked for what is current, it looks
+// again.
+type oldView struct {
+	*replica.Replica
+	view *replica.View
+}
+
+func (o oldView) Now() (*replica.View, <-chan struct{}) { return o.view, make(chan struct{}) }
+
+// A key that another control plane has just made is let in by one that has not
+// read of it yet, and strangers cannot make it ask the store without end.
+func TestKeyMadeAMomentAgo(t *testing.T) {
+	st := mem.New()
+	r := follow(t, st)
+	before, err := r.Current(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, st, r, "fresh", &signalboxv1.ApiKey{Name: "fresh", Scopes: []string{"routes:read"}})
+	conn := serve(t, auth.New(oldView{r, before}))
+	if name, err := call(bounded(t), conn, "x-api-key", "fresh"); err != nil || name != "fresh" {
+		t.Errorf("called as %q, %v", name, err)
+	}
+	var asked atomic.Int64
+	counting := countedViews{oldView: oldView{r, before}, asked: &asked}
+	conn = serve(t, auth.New(counting))
+	for range 500 {
+		if _, err := call(bounded(t), conn, "x-api-key", "wrong"); status.Code(err) != codes.Unauthenticated {
+			t.Fatalf("a stranger: %v", err)
+		}
+	}
+	if n := asked.Load(); n == 0 || n >= 500 {
+		t.Errorf("the store was asked %d times for 500 strangers", n)
+	}
+}
+
+type countedViews struct {
+	oldView
+	asked *atomic.Int64
+}
+
+func (c countedViews) Current(ctx context.Context) (*replica.View, error) {
+	c.asked.Add(1)
+	return c.oldView.Current(ctx)
+}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -20,12 +21,15 @@ type Views interface {
 	// Now returns the newest view, nil before the first, and a channel that
 	// is closed when there is a newer one.
 	Now() (*replica.View, <-chan struct{})
+	// Current returns a view that holds every write answered before the call.
+	Current(ctx context.Context) (*replica.View, error)
 }
 
 // Keys lets callers in. It is safe for concurrent use.
 type Keys struct {
 	views  Views
 	scopes map[string]string // of every method there is, by its full name
+	fresh  *rate.Limiter     // of asking the store about keys that are not known
 
 	mu    sync.Mutex
 	calls map[*call]struct{} // the streams that are open
@@ -34,7 +38,7 @@ type Keys struct {
 // New returns a Keys that looks keys up in views. Its interceptors work at
 // once; streams are ended when their keys are, as long as Run runs.
 func New(views Views) *Keys {
-	return &Keys{views: views, scopes: scopes(), calls: map[*call]struct{}{}}
+	return &Keys{views: views, scopes: scopes(), fresh: rate.NewLimiter(freshRate, freshRate), calls: map[*call]struct{}{}}
 }
 
 // errWho is the answer to everyone who is not let in. It does not tell apart
@@ -56,7 +60,7 @@ func (k *Keys) admit(ctx context.Context, method string) (*signalboxv1.ApiKeyRec
 		return nil, status.Errorf(codes.PermissionDenied, "%s is refused to everyone: it does not say what it needs", method)
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
-	record, err := k.find(presented(md))
+	record, err := k.find(ctx, presented(md))
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +70,16 @@ func (k *Keys) admit(ctx context.Context, method string) (*signalboxv1.ApiKeyRec
 	return record, nil
 }
 
+// A key that is not known may have been made a moment ago, by another control
+// plane. The store is asked before it is refused, but strangers cannot make
+// that many questions.
+const (
+	freshRate    = 50 // a second
+	freshTimeout = 2 * time.Second
+)
+
 // find returns the valid key with this secret.
-func (k *Keys) find(secret string) (*signalboxv1.ApiKeyRecord, error) {
+func (k *Keys) find(ctx context.Context, secret string) (*signalboxv1.ApiKeyRecord, error) {
 	view, _ := k.views.Now()
 	if view == nil {
 		return nil, errTooEarly
@@ -75,7 +87,17 @@ func (k *Keys) find(secret string) (*signalboxv1.ApiKeyRecord, error) {
 	if secret == "" {
 		return nil, errWho
 	}
-	return lookup(view, Hash(secret))
+	hash := Hash(secret)
+	record, err := lookup(view, hash)
+	if err == nil || !k.fresh.Allow() {
+		return record, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, freshTimeout)
+	defer cancel()
+	if view, stale := k.views.Current(ctx); stale == nil {
+		return lookup(view, hash)
+	}
+	return nil, err
 }
 
 // lookup returns the valid key with this hash.

@@ -81,13 +81,9 @@ func New(c Config) *Server {
 
 // Connect is a node's stream.
 func (s *Server) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse]) error {
-	first, err := stream.Recv()
+	hello, err := firstHello(stream)
 	if err != nil {
 		return err
-	}
-	hello := first.GetHello()
-	if hello == nil {
-		return status.Error(codes.InvalidArgument, "the first message of a stream must be Hello")
 	}
 	if err := rules.NodeName(hello.GetNode()); err != nil {
 		return status.Errorf(codes.InvalidArgument, "hello.node: %v", err)
@@ -103,4 +99,34 @@ func (s *Server) Connect(stream grpc.BidiStreamingServer[signalboxv1.ConnectRequ
 	}
 	ss := newSession(s, stream, hello, link)
 	return ss.run()
+}
+
+// helloTimeout is how long a stream may be silent at its beginning.
+const helloTimeout = 10 * time.Second
+
+// firstHello waits for a stream's Hello. The one that receives it ends at the
+// latest with the stream, which gRPC ends when Connect returns.
+func firstHello(stream grpc.BidiStreamingServer[signalboxv1.ConnectRequest, signalboxv1.ConnectResponse]) (*signalboxv1.Hello, error) {
+	type first struct {
+		m   *signalboxv1.ConnectRequest
+		err error
+	}
+	received := make(chan first, 1)
+	go func() {
+		m, err := stream.Recv()
+		received <- first{m, err}
+	}()
+	late := time.NewTimer(helloTimeout)
+	defer late.Stop()
+	select {
+	case f := <-received:
+		if f.err == nil && f.m.GetHello() == nil {
+			return nil, status.Error(codes.InvalidArgument, "hello: must be the first message of a stream")
+		}
+		return f.m.GetHello(), f.err
+	case <-late.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "hello: was not said within %s", helloTimeout)
+	case <-stream.Context().Done():
+		return nil, context.Cause(stream.Context())
+	}
 }

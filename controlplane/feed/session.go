@@ -99,8 +99,10 @@ func (ss *session) receive() error {
 			ss.goodbye = true
 			ss.mu.Unlock()
 			return io.EOF
+		case *signalboxv1.ConnectRequest_Hello:
+			return status.Error(codes.InvalidArgument, "hello: is said once, as the first message of a stream")
 		default:
-			return status.Errorf(codes.InvalidArgument, "a message of type %T is not for here", m)
+			return status.Error(codes.InvalidArgument, "message: is missing, or of a kind that this control plane does not know")
 		}
 	}
 }
@@ -178,7 +180,10 @@ func (ss *session) send(received <-chan error) error {
 			}
 			return err
 		case <-ss.link.Replaced():
-			return status.Error(codes.AlreadyExists, "another stream has taken this node's place")
+			if ss.link.ByNewer(ss.hello.GetEpoch()) {
+				return status.Error(codes.AlreadyExists, observe.ErrReplaced.Error())
+			}
+			return status.Error(codes.Aborted, "a newer stream of the same process has taken this one's place")
 		case <-ss.stream.Context().Done():
 			return context.Cause(ss.stream.Context())
 		}
@@ -266,10 +271,15 @@ func (ss *session) vouch() {
 // unfeed sends the node elsewhere. The stream stays.
 func (ss *session) unfeed(reason string) error {
 	ss.mu.Lock()
+	fed := ss.held
 	ss.feeding, ss.held, ss.inFlight = false, false, store.Version{}
 	ss.mu.Unlock()
 	ss.Presence.Release(ss.hello.GetNode())
-	ss.log.Warn("node sent elsewhere to be fed", "reason", reason)
+	level := slog.LevelDebug // it may go on asking, if there is nobody else
+	if fed {
+		level = slog.LevelWarn
+	}
+	ss.log.Log(ss.stream.Context(), level, "node sent elsewhere to be fed", "reason", reason)
 	return ss.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Unfed{Unfed: &signalboxv1.Unfed{Reason: reason}}})
 }
 

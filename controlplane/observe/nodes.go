@@ -71,22 +71,24 @@ type Link struct {
 }
 
 // Join takes a node in by its Hello. It returns ErrReplaced, wrapped, when a
-// process with the same name and a higher epoch is known; an older process's
+// process with the same name and a higher epoch is live; an older process's
 // link is told that it is replaced. A second stream of the same process takes
 // the place of the first.
 func (ns *Nodes) Join(h *signalboxv1.Hello) (*Link, error) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	n := ns.get(h.GetNode())
-	if n.epoch > h.GetEpoch() {
+	if n.epoch > h.GetEpoch() && n.live() {
 		return nil, fmt.Errorf("node %q: %w", n.name, ErrReplaced)
 	}
 	if n.link != nil {
 		close(n.link.gone)
 	}
 	if n.epoch != h.GetEpoch() {
-		n.acked, n.lagging = false, false
+		n.lagging = false
 	}
+	// A node that comes with a table serves it, whoever fed it.
+	n.acked = h.GetServing().GetEpoch() != ""
 	n.epoch, n.version, n.labels, n.listeners = h.GetEpoch(), h.GetSoftwareVersion(), h.GetLabels(), h.GetListeners()
 	n.ready, n.serving = h.GetReady(), versionOf(h.GetServing())
 	n.rejections = map[store.Key]refusal{}
@@ -100,6 +102,13 @@ func (ns *Nodes) Join(h *signalboxv1.Hello) (*Link, error) {
 
 // Replaced is closed when another stream has taken this one's place.
 func (l *Link) Replaced() <-chan struct{} { return l.gone }
+
+// ByNewer reports whether the node is by now a process newer than epoch's.
+func (l *Link) ByNewer(epoch int64) bool {
+	l.nodes.mu.Lock()
+	defer l.nodes.mu.Unlock()
+	return l.node.epoch > epoch
+}
 
 // Ack takes note of what the node serves now, and of what it refuses.
 func (l *Link) Ack(a *signalboxv1.Ack, newest store.Version) {
@@ -160,8 +169,13 @@ func (ns *Nodes) Leased(name string, lease *signalboxv1.NodeLease) {
 	defer ns.mu.Unlock()
 	n := ns.get(name)
 	n.lease = lease
+	newer := lease.GetEpoch() > n.epoch
+	if newer && n.link != nil { // the newer process is fed elsewhere
+		close(n.link.gone)
+		n.link, n.acked = nil, false
+	}
 	if lease != nil && n.link == nil && lease.GetEpoch() >= n.epoch {
-		if lease.GetEpoch() > n.epoch {
+		if newer {
 			n.serving, n.rejections = store.Version{}, map[store.Key]refusal{}
 		}
 		n.epoch, n.version = lease.GetEpoch(), lease.GetSoftwareVersion()
@@ -235,6 +249,9 @@ func (n *node) refuse(all []*signalboxv1.Rejection) {
 	for _, r := range all {
 		if len(n.rejections) >= maxRefusals {
 			return
+		}
+		if r.GetRevision() <= 0 {
+			continue // of no record there ever was
 		}
 		n.rejections[store.Key{Kind: kindOf(r.GetKind()), Name: r.GetName()}] = refusal{revision: store.Revision(r.GetRevision()), reason: r.GetReason()}
 	}

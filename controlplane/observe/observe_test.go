@@ -162,6 +162,39 @@ func TestNewerProcessWins(t *testing.T) {
 	}
 }
 
+// A newer process that is fed by another replica is known by its lease, and
+// an older one may come back once that is gone: clocks can be set back.
+func TestNewerProcessElsewhere(t *testing.T) {
+	ns := observe.NewNodes()
+	old := join(t, ns, "a", 1, 7)
+	ns.Leased("a", &signalboxv1.NodeLease{Epoch: 2, ControlPlane: "other"})
+	<-old.Replaced()
+	if !old.ByNewer(1) {
+		t.Error("the older process is not told that a newer took its place")
+	}
+	if _, err := ns.Join(&signalboxv1.Hello{Node: "a", Epoch: 1}); !errors.Is(err, observe.ErrReplaced) {
+		t.Errorf("the older process came back: %v", err)
+	}
+	ns.Leased("a", nil)
+	if _, err := ns.Join(&signalboxv1.Hello{Node: "a", Epoch: 1}); err != nil {
+		t.Errorf("after the newer one's lease: %v", err)
+	}
+}
+
+// A node that comes with a table is live: it serves, whoever fed it. A write
+// that waits names it if it does not follow.
+func TestJoiningWithATable(t *testing.T) {
+	ns := observe.NewNodes()
+	if _, err := ns.Join(&signalboxv1.Hello{Node: "a", Epoch: 1, Serving: at(3)}); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s := ns.Wait(over, version(4)); s.Live != 1 || !slices.Equal(s.Lagging, []string{"a"}) {
+		t.Errorf("the wait ended with %+v", s)
+	}
+}
+
 // A rejection stands until its record has another revision.
 func TestRejections(t *testing.T) {
 	ns := observe.NewNodes()

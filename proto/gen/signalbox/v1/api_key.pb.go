@@ -38,8 +38,8 @@ type ApiKey struct {
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// Expire time ends the key's validity. Absent means never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Node, when given, restricts a key with scope "node" to the node of this
-	// name.
+	// Node, when given, restricts a key whose one scope is "node" to the node of
+	// this name.
 	Node string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
 	// Meta is filled in by the server.
 	Meta          *Meta `protobuf:"bytes,5,opt,name=meta,proto3" json:"meta,omitempty"`
@@ -223,7 +223,8 @@ type CreateApiKeyResponse struct {
 	// Secret to be sent as "Authorization: Bearer SECRET", as
 	// "Authorization: token SECRET", or as "X-API-Key: SECRET". Shown once.
 	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
-	// Version from which on it is accepted everywhere.
+	// Version from which on it is accepted. A control plane that has not read of
+	// it yet asks the store before it refuses it.
 	Version       *Version `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -550,7 +551,7 @@ func (x *DeleteApiKeyRequest) GetExpectedRevision() int64 {
 // DeleteApiKeyResponse answers DeleteApiKey.
 type DeleteApiKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Version from which on the key is refused everywhere.
+	// Version from which on the key is refused.
 	Version       *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

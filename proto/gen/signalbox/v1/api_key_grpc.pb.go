@@ -39,9 +39,10 @@ type ApiKeyServiceClient interface {
 	// ListApiKeys answers all keys, without their secrets, in order of their
 	// names.
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
-	// DeleteApiKey ends a key on every control plane at once; streams opened
-	// with it are closed. FAILED_PRECONDITION for the last key with scope
-	// "admin" that does not expire.
+	// DeleteApiKey ends a key: on the control plane that answers, at once, and on
+	// the others as soon as they have read of it, within moments. Streams opened
+	// with it are closed with UNAUTHENTICATED. FAILED_PRECONDITION for the last
+	// key with scope "admin" that does not expire.
 	DeleteApiKey(ctx context.Context, in *DeleteApiKeyRequest, opts ...grpc.CallOption) (*DeleteApiKeyResponse, error)
 }
 
@@ -107,9 +108,10 @@ type ApiKeyServiceServer interface {
 	// ListApiKeys answers all keys, without their secrets, in order of their
 	// names.
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)
-	// DeleteApiKey ends a key on every control plane at once; streams opened
-	// with it are closed. FAILED_PRECONDITION for the last key with scope
-	// "admin" that does not expire.
+	// DeleteApiKey ends a key: on the control plane that answers, at once, and on
+	// the others as soon as they have read of it, within moments. Streams opened
+	// with it are closed with UNAUTHENTICATED. FAILED_PRECONDITION for the last
+	// key with scope "admin" that does not expire.
 	DeleteApiKey(context.Context, *DeleteApiKeyRequest) (*DeleteApiKeyResponse, error)
 	mustEmbedUnimplementedApiKeyServiceServer()
 }

@@ -100,7 +100,8 @@ func (EventType) EnumDescriptor() ([]byte, []int) {
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id is "EPOCH.REVISION.INDEX", the index counting the changes of one
-	// transaction from 0. It can be given as FollowEventsRequest.after.
+	// transaction from 0; an index of 128 stands behind all of them. It can be
+	// given as FollowEventsRequest.after.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Type says what happened.
 	Type EventType `protobuf:"varint,2,opt,name=type,proto3,enum=signalbox.v1.EventType" json:"type,omitempty"`

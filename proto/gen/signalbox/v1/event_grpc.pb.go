@@ -28,9 +28,11 @@ const (
 //
 // EventService tells what changes.
 type EventServiceClient interface {
-	// FollowEvents streams changes until the caller goes away. A caller that
-	// cannot keep up is sent a RESET in place of what it missed, never a gap.
-	// Over HTTP it is GET /v1/events, as server-sent events.
+	// FollowEvents streams changes until the caller goes away. It begins with a
+	// HEARTBEAT, whose id is where the caller stands, or with a RESET when what
+	// follows the id asked for can no longer be told; and it says HEARTBEAT every
+	// 15 s. A caller that cannot keep up is sent a RESET in place of what it
+	// missed, never a gap. Over HTTP it is GET /v1/events, as server-sent events.
 	FollowEvents(ctx context.Context, in *FollowEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowEventsResponse], error)
 }
 
@@ -67,9 +69,11 @@ type EventService_FollowEventsClient = grpc.ServerStreamingClient[FollowEventsRe
 //
 // EventService tells what changes.
 type EventServiceServer interface {
-	// FollowEvents streams changes until the caller goes away. A caller that
-	// cannot keep up is sent a RESET in place of what it missed, never a gap.
-	// Over HTTP it is GET /v1/events, as server-sent events.
+	// FollowEvents streams changes until the caller goes away. It begins with a
+	// HEARTBEAT, whose id is where the caller stands, or with a RESET when what
+	// follows the id asked for can no longer be told; and it says HEARTBEAT every
+	// 15 s. A caller that cannot keep up is sent a RESET in place of what it
+	// missed, never a gap. Over HTTP it is GET /v1/events, as server-sent events.
 	FollowEvents(*FollowEventsRequest, grpc.ServerStreamingServer[FollowEventsResponse]) error
 	mustEmbedUnimplementedEventServiceServer()
 }

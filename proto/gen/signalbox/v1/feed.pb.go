@@ -147,7 +147,8 @@ type ConnectRequest_Report struct {
 }
 
 type ConnectRequest_Goodbye struct {
-	// Goodbye says that the node is about to exit.
+	// Goodbye says that the node is about to exit. It is sent on all streams,
+	// after the last Report; the control plane then ends the stream.
 	Goodbye *Goodbye `protobuf:"bytes,5,opt,name=goodbye,proto3,oneof"`
 }
 
@@ -300,7 +301,8 @@ type Hello struct {
 	Listeners map[string]string `protobuf:"bytes,5,rep,name=listeners,proto3" json:"listeners,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Serving is the version it serves; empty when it has no table yet.
 	Serving *Version `protobuf:"bytes,6,opt,name=serving,proto3" json:"serving,omitempty"`
-	// Rejections are all the records it refuses at present.
+	// Rejections are all the records it refuses at present; a control plane
+	// remembers 10 000 of a node. Their node may be left empty.
 	Rejections []*Rejection `protobuf:"bytes,7,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Ready is what its own readiness check answers.
 	Ready         bool `protobuf:"varint,8,opt,name=ready,proto3" json:"ready,omitempty"`
@@ -457,7 +459,8 @@ type Welcome struct {
 	// node is ready once it serves the version current at its first Welcome.
 	Current *Version `protobuf:"bytes,2,opt,name=current,proto3" json:"current,omitempty"`
 	// Can feed is false while the control plane has lost touch with the store.
-	// It is asked only if there is nobody else.
+	// It is asked only if there is nobody else; it then answers Unfed, and can be
+	// asked again after a second.
 	CanFeed bool `protobuf:"varint,3,opt,name=can_feed,json=canFeed,proto3" json:"can_feed,omitempty"`
 	// Report interval is how often to send Report, when there is anything to
 	// report.
@@ -524,7 +527,9 @@ func (x *Welcome) GetReportInterval() *durationpb.Duration {
 	return nil
 }
 
-// Members is every control plane there is, whole each time.
+// Members is every control plane that holds its lease, whole each time. A node
+// opens the streams it lacks, and closes none because of Members: while the
+// store is away, leases are too.
 type Members struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Members in order of their ids.
@@ -627,7 +632,7 @@ func (x *Member) GetAddress() string {
 }
 
 // Unfed says that no Updates follow until Feed is sent again. The node asks
-// on another stream.
+// on another stream; if all refuse, it asks again after a second.
 type Unfed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Reason, for the log.
@@ -677,11 +682,14 @@ func (x *Unfed) GetReason() string {
 // are sent one at a time: the next is sent after the Ack of the last, and
 // holds all that changed meanwhile, each record once, in its newest form.
 //
-// A large update comes in parts, one message each, numbered in order and
-// with the same versions. The node takes note of the parts as they come and
-// applies all of them at once when it has the last; then it sends one Ack. A
-// part out of order, or with other versions than the part before, makes the
-// node drop what it noted and send Feed.
+// An update may hold no record at all: versions move for records too that a
+// node is not sent. It is acknowledged like any other.
+//
+// A large update comes in parts, one message each, numbered in order and with
+// the same versions; the last may hold no record. The node takes note of the
+// parts as they come and applies all of them at once when it has the last; then
+// it sends one Ack. A part out of order, or with other versions than the part
+// before, makes the node drop what it noted and send Feed.
 type Update struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From is the version the update starts from. Absent: the update is the
@@ -934,7 +942,9 @@ func (x *RecordKey) GetName() string {
 	return ""
 }
 
-// Ack says that an update was applied, and which of its records were not.
+// Ack says that an update was applied, and which of its records were not. Only
+// an Ack of exactly the version last sent lets the next update go. One whose
+// list of rejections is long may come in several, of the same version.
 type Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version the node serves now.
@@ -1000,8 +1010,9 @@ func (x *Ack) GetReady() bool {
 }
 
 // Report is what the node carried since it started, as far as it changed
-// since the last Report on the same stream. The first on a stream holds
-// everything.
+// since the last Report on the same stream; a change of ready alone is worth
+// one. The first on a stream holds everything, and may come in several
+// messages: each is good by itself.
 type Report struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Routes that carried something.

@@ -33,13 +33,19 @@ const (
 // any of them, it asks to be fed; on all of them it acknowledges and reports,
 // so that each control plane knows every node first-hand and each can take
 // over the feeding at once.
+//
+// A dead peer is each end's own to notice. Control planes ping a connection
+// that is idle for 5 s and give it up 3 s later; they allow pings of 1 s or
+// more, and answer grpc.health.v1 on the same connection. Messages to a control
+// plane must be under 16 MiB; it sends none over 2 MiB.
 type FeedServiceClient interface {
 	// Connect is a node's one stream to one control plane. The node speaks
-	// first, with a Hello; the control plane answers with a Welcome and a
-	// Members. The call fails with ALREADY_EXISTS when a process with the same
-	// node name and a higher epoch is known, and with PERMISSION_DENIED when
-	// the key may not join as this node. Either end may close the stream at any
-	// time; nothing but the stream is lost by it.
+	// first, within 10 s, with a Hello; the control plane answers with a Welcome
+	// and a Members. The call fails with ALREADY_EXISTS when a live process with
+	// the same node name has a higher epoch: this one should end. It fails with
+	// ABORTED when a newer stream of the same process has taken its place, and
+	// with PERMISSION_DENIED when the key may not join as this node. Either end
+	// may close the stream at any time; nothing but the stream is lost by it.
 	Connect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConnectRequest, ConnectResponse], error)
 }
 
@@ -75,13 +81,19 @@ type FeedService_ConnectClient = grpc.BidiStreamingClient[ConnectRequest, Connec
 // any of them, it asks to be fed; on all of them it acknowledges and reports,
 // so that each control plane knows every node first-hand and each can take
 // over the feeding at once.
+//
+// A dead peer is each end's own to notice. Control planes ping a connection
+// that is idle for 5 s and give it up 3 s later; they allow pings of 1 s or
+// more, and answer grpc.health.v1 on the same connection. Messages to a control
+// plane must be under 16 MiB; it sends none over 2 MiB.
 type FeedServiceServer interface {
 	// Connect is a node's one stream to one control plane. The node speaks
-	// first, with a Hello; the control plane answers with a Welcome and a
-	// Members. The call fails with ALREADY_EXISTS when a process with the same
-	// node name and a higher epoch is known, and with PERMISSION_DENIED when
-	// the key may not join as this node. Either end may close the stream at any
-	// time; nothing but the stream is lost by it.
+	// first, within 10 s, with a Hello; the control plane answers with a Welcome
+	// and a Members. The call fails with ALREADY_EXISTS when a live process with
+	// the same node name has a higher epoch: this one should end. It fails with
+	// ABORTED when a newer stream of the same process has taken its place, and
+	// with PERMISSION_DENIED when the key may not join as this node. Either end
+	// may close the stream at any time; nothing but the stream is lost by it.
 	Connect(grpc.BidiStreamingServer[ConnectRequest, ConnectResponse]) error
 	mustEmbedUnimplementedFeedServiceServer()
 }

@@ -281,13 +281,14 @@ type WriteResult struct {
 	// Version is the write's place in history: every state at it or later holds
 	// the write.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Nodes live counts the nodes that held their lease when the write was
-	// answered.
+	// Nodes live counts the nodes that were live when the write was answered, as
+	// far as the answering control plane knows.
 	NodesLive int32 `protobuf:"varint,2,opt,name=nodes_live,json=nodesLive,proto3" json:"nodes_live,omitempty"`
 	// Nodes serving counts those of them that serve the write's revision.
 	NodesServing int32 `protobuf:"varint,3,opt,name=nodes_serving,json=nodesServing,proto3" json:"nodes_serving,omitempty"`
 	// Lagging names, in order, the live nodes that do not serve it. The write
-	// reaches them later; they were not cut off from traffic meanwhile.
+	// reaches them later; they were not cut off from traffic meanwhile. Without
+	// a wait these are often all nodes: the write has just been made.
 	Lagging []string `protobuf:"bytes,4,rep,name=lagging,proto3" json:"lagging,omitempty"`
 	// Rejections are the nodes that serve the revision but had to leave the
 	// written record out, with their reasons. Only known when the write waited.

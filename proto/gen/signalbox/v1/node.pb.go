@@ -24,16 +24,20 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// NodeState is a node's standing in one word.
+// NodeState is a node's standing in one word, as the answering control plane
+// sees it. A node is live while some control plane vouches for it by a lease,
+// or while it has a stream to this one and serves something. What a node
+// serves, a control plane knows by the node's own stream to it: a node that
+// cannot reach it lags there, and not elsewhere.
 type NodeState int32
 
 const (
-	// Nothing is known: no node of this name has been heard of.
+	// Nothing is known of it, or it is about to join and serves nothing yet.
 	NodeState_NODE_STATE_UNSPECIFIED NodeState = 0
-	// It holds its lease and serves what it is fed.
+	// It is live.
 	NodeState_NODE_STATE_LIVE NodeState = 1
-	// It holds its lease, but a write that waited went on without it. It is
-	// waited for again once it has caught up.
+	// It is live, but a write that waited here went on without it. It is waited
+	// for again once it has caught up.
 	NodeState_NODE_STATE_LAGGING NodeState = 2
 	// It is live and was asked to drain.
 	NodeState_NODE_STATE_DRAINING NodeState = 3
@@ -247,7 +251,8 @@ type NodeObserved struct {
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Rejections are the records it refuses at present.
 	Rejections []*Rejection `protobuf:"bytes,10,rep,name=rejections,proto3" json:"rejections,omitempty"`
-	// Ready is what the node's own readiness check answers.
+	// Ready is what the node's own readiness check answers; false unless it is
+	// live.
 	Ready         bool `protobuf:"varint,11,opt,name=ready,proto3" json:"ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

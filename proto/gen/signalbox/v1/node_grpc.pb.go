@@ -31,16 +31,16 @@ const (
 //
 // NodeService answers for nodes and says what is wanted of them.
 type NodeServiceClient interface {
-	// ListNodes answers every node known: stored, live or lost, in order of
-	// their names.
+	// ListNodes answers every node known: stored, live, or lost since the
+	// answering control plane was started, in order of their names.
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	// GetNode answers one node, or NOT_FOUND.
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*GetNodeResponse, error)
 	// PutNode writes what is wanted of a node. It fails as PutRoute does.
 	PutNode(ctx context.Context, in *PutNodeRequest, opts ...grpc.CallOption) (*PutNodeResponse, error)
-	// DeleteNode forgets what is wanted of a node and, when it is lost, the
-	// node itself. What it carried stays in the totals. NOT_FOUND when nothing
-	// is known of it.
+	// DeleteNode forgets what is wanted of a node and, when it is lost, what the
+	// answering control plane knows of it. What it carried stays in the totals.
+	// NOT_FOUND when nothing is known of it.
 	DeleteNode(ctx context.Context, in *DeleteNodeRequest, opts ...grpc.CallOption) (*DeleteNodeResponse, error)
 }
 
@@ -98,16 +98,16 @@ func (c *nodeServiceClient) DeleteNode(ctx context.Context, in *DeleteNodeReques
 //
 // NodeService answers for nodes and says what is wanted of them.
 type NodeServiceServer interface {
-	// ListNodes answers every node known: stored, live or lost, in order of
-	// their names.
+	// ListNodes answers every node known: stored, live, or lost since the
+	// answering control plane was started, in order of their names.
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
 	// GetNode answers one node, or NOT_FOUND.
 	GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error)
 	// PutNode writes what is wanted of a node. It fails as PutRoute does.
 	PutNode(context.Context, *PutNodeRequest) (*PutNodeResponse, error)
-	// DeleteNode forgets what is wanted of a node and, when it is lost, the
-	// node itself. What it carried stays in the totals. NOT_FOUND when nothing
-	// is known of it.
+	// DeleteNode forgets what is wanted of a node and, when it is lost, what the
+	// answering control plane knows of it. What it carried stays in the totals.
+	// NOT_FOUND when nothing is known of it.
 	DeleteNode(context.Context, *DeleteNodeRequest) (*DeleteNodeResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }

@@ -1077,7 +1077,7 @@ type DeleteRouteRequest struct {
 	// Name of the route.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Expected revision, when given, is the revision the stored route must
-	// still be at.
+	// still be at; 0 therefore always fails.
 	ExpectedRevision *int64 `protobuf:"varint,2,opt,name=expected_revision,json=expectedRevision,proto3,oneof" json:"expected_revision,omitempty"`
 	// Validate only checks and removes nothing.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`

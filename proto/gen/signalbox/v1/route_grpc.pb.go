@@ -34,10 +34,14 @@ const (
 // RouteService keeps routes.
 type RouteServiceClient interface {
 	// PutRoute writes a route: new, or in place of the one with its name. It
-	// fails with INVALID_ARGUMENT (naming the field), ALREADY_EXISTS (another
-	// route has this match; it is named), ABORTED (expected_revision is not the
-	// present one) or UNAVAILABLE (the store has no quorum: nothing is known to
-	// be written; the same call may be repeated).
+	// fails with INVALID_ARGUMENT (google.rpc.BadRequest names the fields),
+	// ALREADY_EXISTS (another route has this match, and is named; or there is a
+	// route of this name, and expected_revision was 0), ABORTED
+	// (expected_revision is not the present one), RESOURCE_EXHAUSTED (the store
+	// is full; nothing was written) or UNAVAILABLE (the store has no quorum; the
+	// message says whether it is unknown if this was written, and the same call
+	// may be repeated). As every call it can fail with UNAUTHENTICATED (no valid
+	// key) and PERMISSION_DENIED (naming the scope that is missing).
 	PutRoute(ctx context.Context, in *PutRouteRequest, opts ...grpc.CallOption) (*PutRouteResponse, error)
 	// GetRoute answers one route, or NOT_FOUND. It sees every write answered
 	// before it was called, on any control plane.
@@ -47,9 +51,10 @@ type RouteServiceClient interface {
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
 	// DeleteRoute removes a route, or answers NOT_FOUND.
 	DeleteRoute(ctx context.Context, in *DeleteRouteRequest, opts ...grpc.CallOption) (*DeleteRouteResponse, error)
-	// BatchPutRoutes writes many routes in one transaction: all or none. More
-	// than a transaction holds is refused with INVALID_ARGUMENT naming the
-	// limit, unless split is set.
+	// BatchPutRoutes writes many routes in one transaction: all or none. A
+	// transaction holds 127 changes, of which a new route is two, and 1.5 MB.
+	// More is refused with INVALID_ARGUMENT naming the limit, unless split is
+	// set.
 	BatchPutRoutes(ctx context.Context, in *BatchPutRoutesRequest, opts ...grpc.CallOption) (*BatchPutRoutesResponse, error)
 	// BatchDeleteRoutes removes many routes in one transaction: all or none.
 	// Names that do not exist are skipped and not counted.
@@ -131,10 +136,14 @@ func (c *routeServiceClient) BatchDeleteRoutes(ctx context.Context, in *BatchDel
 // RouteService keeps routes.
 type RouteServiceServer interface {
 	// PutRoute writes a route: new, or in place of the one with its name. It
-	// fails with INVALID_ARGUMENT (naming the field), ALREADY_EXISTS (another
-	// route has this match; it is named), ABORTED (expected_revision is not the
-	// present one) or UNAVAILABLE (the store has no quorum: nothing is known to
-	// be written; the same call may be repeated).
+	// fails with INVALID_ARGUMENT (google.rpc.BadRequest names the fields),
+	// ALREADY_EXISTS (another route has this match, and is named; or there is a
+	// route of this name, and expected_revision was 0), ABORTED
+	// (expected_revision is not the present one), RESOURCE_EXHAUSTED (the store
+	// is full; nothing was written) or UNAVAILABLE (the store has no quorum; the
+	// message says whether it is unknown if this was written, and the same call
+	// may be repeated). As every call it can fail with UNAUTHENTICATED (no valid
+	// key) and PERMISSION_DENIED (naming the scope that is missing).
 	PutRoute(context.Context, *PutRouteRequest) (*PutRouteResponse, error)
 	// GetRoute answers one route, or NOT_FOUND. It sees every write answered
 	// before it was called, on any control plane.
@@ -144,9 +153,10 @@ type RouteServiceServer interface {
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
 	// DeleteRoute removes a route, or answers NOT_FOUND.
 	DeleteRoute(context.Context, *DeleteRouteRequest) (*DeleteRouteResponse, error)
-	// BatchPutRoutes writes many routes in one transaction: all or none. More
-	// than a transaction holds is refused with INVALID_ARGUMENT naming the
-	// limit, unless split is set.
+	// BatchPutRoutes writes many routes in one transaction: all or none. A
+	// transaction holds 127 changes, of which a new route is two, and 1.5 MB.
+	// More is refused with INVALID_ARGUMENT naming the limit, unless split is
+	// set.
 	BatchPutRoutes(context.Context, *BatchPutRoutesRequest) (*BatchPutRoutesResponse, error)
 	// BatchDeleteRoutes removes many routes in one transaction: all or none.
 	// Names that do not exist are skipped and not counted.
