@@ -83,6 +83,9 @@ func (p *problems) wait(req waits) waiting {
 	case signalboxv1.Wait_WAIT_UNSPECIFIED, signalboxv1.Wait_WAIT_NONE:
 		return nil
 	case signalboxv1.Wait_WAIT_NODES:
+		if limit == 0 {
+			return nil // nobody is given up for not being waited for
+		}
 		return &limit
 	}
 	p.add("wait", "%d is not a known value", req.GetWait())

@@ -607,7 +607,7 @@ type PutNodeRequest struct {
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	// Wait says when to answer.
 	Wait Wait `protobuf:"varint,4,opt,name=wait,proto3,enum=signalbox.v1.Wait" json:"wait,omitempty"`
-	// Wait timeout bounds the wait: default 5 s, at most 60 s.
+	// Wait timeout bounds the wait: default 5 s, at most 60 s; 0 is no wait.
 	WaitTimeout   *durationpb.Duration `protobuf:"bytes,5,opt,name=wait_timeout,json=waitTimeout,proto3" json:"wait_timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
