@@ -167,14 +167,15 @@ func (b *Book) removed(a checkpoint.Address) {
 	}
 }
 
-// sweep removes the notes that a whole state did not have.
+// sweep takes note of what a whole state did not have. A write of this
+// replica's may be among that: made, and undone by another's, all unseen.
 func (b *Book) sweep() {
 	for i := range b.buckets {
 		k := &b.buckets[i]
 		k.mu.Lock()
 		var gone []checkpoint.Address
 		for _, c := range k.chunks {
-			if c.rev != 0 && c.seen != b.whole {
+			if (c.rev != 0 || c.written) && c.seen != b.whole {
 				gone = append(gone, c.address(i))
 			}
 		}

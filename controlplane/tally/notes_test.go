@@ -124,6 +124,23 @@ func TestNotesOfNobodysNameAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestAWriteThatWasUndoneBeforeItWasSeenIsMadeAgain(t *testing.T) {
+	b, l := New(Config{}), &ledger{notes: map[string]store.Note{}}
+	b.Apply(l.whole())
+	say(b, "one", 1, heard("a", 7, 5))
+	if err := l.put(changed(b)[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.put(write{gone: []string{chunkOne}}); err != nil {
+		t.Fatal(err)
+	}
+	b.Apply(l.whole())
+	commit(t, l, b, changed(b))
+	if _, there := l.notes[chunkOne]; !there {
+		t.Error("the chunk is not there")
+	}
+}
+
 // folded returns a ledger in which a process was folded, its chunk as it was,
 // and a book that has not followed that.
 func folded(t *testing.T) (l *ledger, chunk write, late *Book) {
