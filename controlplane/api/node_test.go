@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -105,7 +106,7 @@ func TestNodeStanding(t *testing.T) {
 	}
 	standing(signalboxv1.NodeState_NODE_STATE_DRAINING, 3)
 	res, err := p.wanted.PutNode(bounded(t), &signalboxv1.PutNodeRequest{
-		Node: &signalboxv1.Node{Name: "n"}, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(0),
+		Node: &signalboxv1.Node{Name: "n"}, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(time.Millisecond),
 	})
 	if err != nil {
 		t.Fatal(err)
