@@ -101,7 +101,11 @@ func TestABaseThatCannotBeReadIsNotWritten(t *testing.T) {
 	}
 	k := &b.buckets[inA]
 	b.touch(inA, k.chunk(b.base)) // as when one of its routes is removed
-	commit(t, l, b, changed(b))   // chunks are written all the same
+	writes := changed(b)
+	if len(writes) != 1 || writes[0].put[0].Name != chunkOne {
+		t.Errorf("%v is written, want the chunk alone", writes)
+	}
+	commit(t, l, b, writes)
 
 	if err := l.put(write{gone: []string{base}}); err != nil { // as an operator would
 		t.Fatal(err)

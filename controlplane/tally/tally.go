@@ -63,8 +63,8 @@ type Book struct {
 	whole   uint32        // counts whole states; only Apply uses it
 	loaded  chan struct{} // closed after the first
 
-	// mu guards what follows, and some fields of the sources. It may be held
-	// while a bucket's is taken, not the other way.
+	// mu guards what follows, and some fields of the sources. It is never held
+	// together with a bucket's.
 	mu      sync.Mutex
 	sources map[checkpoint.Process]*source
 	lastID  uint32
