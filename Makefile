@@ -12,7 +12,7 @@ LINT := go tool -modfile=scripts/lint/go.mod golangci-lint
 BUF := go tool -modfile=scripts/tools/go.mod buf
 
 # What `make run` passes to `signalbox up`; e.g. make run UP='--data-dir /tmp/d'.
-UP := --data-dir data/up
+UP := --data-dir data/up --log-level warn
 
 .PHONY: help
 help: ## list the targets (the default)
