@@ -41,6 +41,8 @@ func TestANodeIsSentChangesNotTheWorld(t *testing.T) {
 	n := s.addNode(node.Config{ControlPlanes: []string{wires[0].addr, wires[1].addr}})
 	n.start()
 	s.awaitReady(n)
+	s.awaitLive()
+	api.put(t, route("zero", "/zero", to.url)) // so that all before it has come
 	s.served("/many/7", to)
 	sent := func() int64 { return wires[0].bytes() + wires[1].bytes() }
 	world := sent()

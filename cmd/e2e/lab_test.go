@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -67,7 +68,32 @@ func newCluster(t testing.TB, planes, nodes int) *cluster {
 	for _, n := range c.nodes {
 		c.awaitNode(n)
 	}
+	c.awaitLive()
 	return c
+}
+
+// awaitLive waits until every control plane that runs knows that every node
+// that runs is live: writes wait for those that are known to be.
+func (c *cluster) awaitLive() {
+	c.t.Helper()
+	for i, p := range c.planes {
+		if !p.running() {
+			continue
+		}
+		api := c.services(i).nodes
+		for _, n := range c.nodes {
+			if !n.running() {
+				continue
+			}
+			eventually(c.t, p.id+" knows that "+n.id+" is live", func(ctx context.Context) error {
+				known, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: n.id})
+				if state := known.GetNode().GetObserved().GetState(); err == nil && state != signalboxv1.NodeState_NODE_STATE_LIVE {
+					err = errors.New(state.String())
+				}
+				return err
+			})
+		}
+	}
 }
 
 // createKey makes an API key and returns its secret.

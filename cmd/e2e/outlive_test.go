@@ -22,6 +22,7 @@ func TestNodesOutliveTheControlPlane(t *testing.T) {
 	forgetful.start()
 	s.awaitReady(keeping)
 	s.awaitReady(forgetful)
+	s.awaitLive()
 	to := newUpstream(t, "up")
 	s.services(0).put(t, route("r", "/r", to.url))
 	for _, p := range s.planes {
@@ -63,6 +64,7 @@ func TestARejectionHoldsBackNothingElse(t *testing.T) {
 	allowing.start()
 	s.awaitReady(refusing)
 	s.awaitReady(allowing)
+	s.awaitLive()
 	to := newUpstream(t, "good")
 	api := s.services(0)
 	api.put(t, route("r", "/r", to.url))

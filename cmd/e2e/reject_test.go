@@ -22,6 +22,7 @@ func TestABadRecordIsARejection(t *testing.T) {
 	allowing := c.addNode(true, "--allow-unix-upstreams")
 	allowing.start()
 	c.awaitNode(allowing)
+	c.awaitLive()
 	refusing := c.nodes[:2]
 	to, other := newUpstream(t, "good"), newUpstream(t, "other")
 	api := c.services(0)

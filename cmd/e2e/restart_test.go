@@ -82,6 +82,7 @@ func TestANodeStartsFromItsFileWhenNobodyAnswers(t *testing.T) {
 	forgetful := c.addNode(false)
 	forgetful.start()
 	c.awaitNode(forgetful)
+	c.awaitLive()
 	keeping := c.nodes[0]
 	to := newUpstream(t, "up")
 	for i := range 50 {

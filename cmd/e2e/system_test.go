@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"signalbox/controlplane"
 	"signalbox/gateway"
 	"signalbox/node"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store/mem"
 )
 
@@ -72,7 +74,32 @@ func newSystem(t *testing.T, planes, nodes int) *system {
 	for _, n := range s.nodes {
 		s.awaitReady(n)
 	}
+	s.awaitLive()
 	return s
+}
+
+// awaitLive waits until every control plane knows that every node that runs is
+// live: writes wait for those that are known to be.
+func (s *system) awaitLive() {
+	s.t.Helper()
+	for i, p := range s.planes {
+		if p.stop == nil {
+			continue
+		}
+		api := s.services(i).nodes
+		for _, n := range s.nodes {
+			if n.stop == nil {
+				continue
+			}
+			eventually(s.t, p.id+" knows that "+n.id+" is live", func(ctx context.Context) error {
+				known, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: n.id})
+				if state := known.GetNode().GetObserved().GetState(); err == nil && state != signalboxv1.NodeState_NODE_STATE_LIVE {
+					err = errors.New(state.String())
+				}
+				return err
+			})
+		}
+	}
 }
 
 // emptySystem is a system without parts.
@@ -275,7 +302,7 @@ func (s *system) searchLog() {
 		}
 	}
 	if s.t.Failed() {
-		s.t.Logf("---- the end of the log\n%s", strings.Join(all[max(0, len(all)-40):], "\n"))
+		s.t.Logf("---- the end of the log\n%s", strings.Join(all[max(0, len(all)-100):], "\n"))
 	}
 }
 
