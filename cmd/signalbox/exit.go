@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Exit codes, as docs/cli.md lists them.
+// Exit codes, as docs/running.md lists them.
 const (
 	exitOK          = 0
 	exitFailed      = 1 // anything not named below
