@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if was, err := child.Main(map[string]child.Part{"origin": beOrigin, "sockets": beSockets}); was {
+	if was, err := child.Main(parts); was {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

@@ -23,11 +23,15 @@ type options struct {
 	proxyCPU, loadCPU   string        // numbers of cores
 	short               bool
 	out, profile        string
+	only                string // names of peers, separated by commas; empty: all
 	signalbox, chp      string // programs
 }
 
+// parts are what runs in processes of its own.
+var parts = map[string]child.Part{"origin": beOrigin, "sockets": beSockets, "reverse": beReverse}
+
 func main() {
-	was, err := child.Main(map[string]child.Part{"origin": beOrigin, "sockets": beSockets})
+	was, err := child.Main(parts)
 	if !was {
 		err = run()
 	}
@@ -49,6 +53,7 @@ func run() error {
 	flag.BoolVar(&o.short, "short", false, "measure little, to see that it works")
 	flag.StringVar(&o.out, "out", "bench/results", "directory for results")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the node, taken under the first load after the rounds")
+	flag.StringVar(&o.only, "only", "", "compare with these alone, by their names, separated by commas; \"none\" is nobody")
 	flag.StringVar(&o.signalbox, "signalbox", "bin/signalbox", "the program to measure")
 	flag.StringVar(&o.chp, "chp", ".cache/bench/chp/node_modules/configurable-http-proxy", "directory of configurable-http-proxy")
 	flag.Parse()

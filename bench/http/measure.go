@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"signalbox/bench/child"
@@ -27,11 +29,11 @@ const (
 	direct = "no proxy"
 )
 
-// A proxy is what is measured. Its process is nil when it is the origin.
+// A proxy is what is measured.
 type proxy struct {
 	name, version string
 	addr          string
-	process       *program
+	pid           int                  // of its process, 0 when it is the origin
 	cases         map[string][]sampled // by the case's name, one a round
 }
 
@@ -59,9 +61,10 @@ type lab struct {
 	origin  *child.Child
 	sockets *child.Child
 	ours    *signalbox
-	proxies []*proxy // the origin, ourselves, peers
-	missing []string // proxies that are not compared with, and why
-	wrk     string   // version
+	proxies []*proxy       // the origin, ourselves, peers
+	closes  []func() error // of the peers
+	missing []string       // proxies that are not compared with, and why
+	wrk     string         // version
 }
 
 // measure runs everything and writes the results.
@@ -135,7 +138,15 @@ func (l *lab) start(ctx context.Context) (err error) {
 	if err := l.startOurs(ctx, to); err != nil {
 		return err
 	}
+	if l.wanted(plain) {
+		if err := l.startPlain(ctx, to); err != nil {
+			return err
+		}
+	}
 	for _, p := range peers() {
+		if !l.wanted(p.name) {
+			continue
+		}
 		if err := l.startPeer(ctx, p, to); err != nil {
 			missing := fmt.Sprintf("SKIPPED %s: %v", p.name, err)
 			l.missing = append(l.missing, missing)
@@ -143,6 +154,11 @@ func (l *lab) start(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// wanted reports whether to compare with a proxy.
+func (l *lab) wanted(name string) bool {
+	return l.o.only == "" || slices.Contains(strings.Split(l.o.only, ","), name)
 }
 
 func (l *lab) startOurs(ctx context.Context, to string) error {
@@ -153,9 +169,9 @@ func (l *lab) startOurs(ctx context.Context, to string) error {
 	if l.ours, err = startSignalbox(ctx, l.o, dir, x.addr, to); err != nil {
 		return err
 	}
-	x.process = l.ours.node
+	x.pid = l.ours.node.cmd.Process.Pid
 	l.proxies = append(l.proxies, x)
-	return x.process.answers(ctx, "http://"+x.addr+requestPath)
+	return l.ours.node.answers(ctx, "http://"+x.addr+requestPath)
 }
 
 // newProxy is a proxy that is to listen on an address of its own.
@@ -183,28 +199,40 @@ func (l *lab) startPeer(ctx context.Context, p peer, to string) error {
 		return err
 	}
 	x.version = v
-	if x.process, err = startProgram(ctx, p.name, dir, env, append(pin(l.o.proxyCPU), args...)...); err != nil {
+	process, err := startProgram(ctx, p.name, dir, env, append(pin(l.o.proxyCPU), args...)...)
+	if err != nil {
 		return err
 	}
-	if err := x.process.answers(ctx, "http://"+x.addr+requestPath); err != nil {
-		x.process.close()
+	l.closes = append(l.closes, func() error { process.close(); return nil })
+	if err := process.answers(ctx, "http://"+x.addr+requestPath); err != nil {
 		return err
 	}
+	x.pid = process.cmd.Process.Pid
 	l.proxies = append(l.proxies, x)
 	return nil
 }
 
+// startPlain starts net/http's own reverse proxy.
+func (l *lab) startPlain(ctx context.Context, to string) error {
+	c, err := child.Start(ctx, child.Spec{Part: "reverse", Config: to, Under: pin(l.o.proxyCPU), Env: []string{"GOMAXPROCS=1"}})
+	if err != nil {
+		return err
+	}
+	l.closes = append(l.closes, c.Close)
+	x := &proxy{name: plain, pid: c.Pid(), cases: map[string][]sampled{}}
+	l.proxies = append(l.proxies, x)
+	return c.Ask("address", &x.addr)
+}
+
 // close ends everything.
 func (l *lab) close() error {
-	for _, x := range l.proxies {
-		if x.process != nil {
-			x.process.close()
-		}
+	var errs []error
+	for _, end := range l.closes {
+		errs = append(errs, end())
 	}
 	if l.ours != nil {
 		l.ours.close()
 	}
-	var errs []error
 	for _, c := range []*child.Child{l.sockets, l.origin} {
 		if c != nil {
 			errs = append(errs, c.Close())
@@ -269,14 +297,14 @@ func (l *lab) sample(ctx context.Context, x *proxy, c loading) (s sampled, err e
 
 // used is the CPU time that a proxy has used, in all its processes.
 func (x *proxy) used() (time.Duration, error) {
-	if x.process == nil {
+	if x.pid == 0 {
 		return 0, nil
 	}
-	return meter.FamilyCPU(x.process.cmd.Process.Pid)
+	return meter.FamilyCPU(x.pid)
 }
 
 // profiled is how long a profile is taken.
-const profiled = 10 * time.Second
+const profiled = 30 * time.Second
 
 // profile takes a profile of the node under a load.
 func (l *lab) profile(ctx context.Context, c loading) error {

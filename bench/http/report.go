@@ -82,8 +82,8 @@ func (l *lab) report(run outcome.Run, all []loading) error {
 		for _, x := range l.proxies {
 			p := l.point(x, c.name)
 			data = append(data, p)
-			t.Rows = append(t.Rows, p.row(x.process != nil))
-			if x.process == nil {
+			t.Rows = append(t.Rows, p.row(x.pid != 0))
+			if x.pid == 0 {
 				continue
 			}
 			ours := x.name == us
@@ -138,6 +138,7 @@ func (l *lab) notes() []string {
 		"Versions: Signalbox of this commit" + versions + "; load by wrk " + l.wrk + ", for WebSockets by our own program.",
 		"The proxies' settings: one thread or worker, connections to the origin kept and enough of them, no access log, forwarding headers set. They are in bench/http/peers.go.",
 		"A proxy whose core is not busy was waiting for load and origin, or something else was using its core; then its rate is a lower bound, and its CPU time is what counts.",
+		"httputil.ReverseProxy is that of Go's net/http, tuned, with nothing around it: what a node does on top of it costs the difference.",
 		"The node is the real one, with its control plane on the other core: reports and streams included.",
 	}
 	return append(notes, l.missing...)

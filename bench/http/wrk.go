@@ -22,7 +22,7 @@ type load struct {
 // wrk loads a URL for a while. Anything but success is an error.
 func wrk(ctx context.Context, under []string, connections int, d time.Duration, url, script string) (load, error) {
 	args := append(append([]string{}, under...), "wrk", "-t1", "-c", strconv.Itoa(connections),
-		"-d", strconv.Itoa(max(1, int(d.Seconds()))), "--latency")
+		"-d", strconv.Itoa(max(1, int(d.Seconds()))), "--timeout", "30s", "--latency")
 	if script != "" {
 		args = append(args, "-s", script)
 	}
