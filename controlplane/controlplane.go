@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
 
 	"signalbox/controlplane/auth"
 	"signalbox/controlplane/observe"
@@ -125,8 +126,13 @@ func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	condition := health.NewServer()
+	g.Go(func() error {
+		cp.tellHealth(gctx, condition)
+		return nil
+	})
 	for _, e := range endpoints {
-		server := cp.server(gctx, e.Credentials)
+		server := cp.server(gctx, e.Credentials, condition)
 		g.Go(func() error { return server.Serve(e.Listener) })
 		g.Go(func() error {
 			<-gctx.Done()

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -118,4 +119,32 @@ func TestStopWithOpenStreams(t *testing.T) {
 			break
 		}
 	}
+}
+
+// A replica that has lost touch with the store says so by gRPC health, so that
+// gateways and load balancers look for another, and takes it back.
+func TestHealth(t *testing.T) {
+	keeper := mem.New()
+	conn, _, _ := start(t, keeper, "one", "")
+	watch, err := healthv1.NewHealthClient(conn).Watch(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := func(want healthv1.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		for {
+			m, err := watch.Recv()
+			if err != nil {
+				t.Fatalf("until %v: %v", want, err)
+			}
+			if m.GetStatus() == want {
+				return
+			}
+		}
+	}
+	until(healthv1.HealthCheckResponse_SERVING)
+	keeper.SetAvailable(false)
+	until(healthv1.HealthCheckResponse_NOT_SERVING)
+	keeper.SetAvailable(true)
+	until(healthv1.HealthCheckResponse_SERVING)
 }

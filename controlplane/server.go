@@ -34,7 +34,7 @@ const (
 
 // server returns a gRPC server with every service of this replica. Streams end
 // when ctx does.
-func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportCredentials) *grpc.Server {
+func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportCredentials, condition *health.Server) *grpc.Server {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(feed.Codec()),
 		grpc.MaxRecvMsgSize(maxReceive),
@@ -56,9 +56,28 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 		Views: cp.replica, Head: cp.config.Records, Presence: cp.stand, Nodes: cp.nodes, Tally: cp.tally,
 		MayJoin: auth.MayJoin, ReportInterval: cp.config.ReportInterval, Log: cp.config.Log,
 	}))
-	healthv1.RegisterHealthServer(server, health.NewServer())
+	healthv1.RegisterHealthServer(server, condition)
 	reflection.Register(server)
 	return server
+}
+
+// tellHealth says by grpc.health.v1 whether this replica is in touch with the
+// store, until ctx ends: without it, it refuses reads and writes alike.
+func (cp *ControlPlane) tellHealth(ctx context.Context, condition *health.Server) {
+	for {
+		inTouch, _, changed := cp.stand.Standing()
+		status := healthv1.HealthCheckResponse_NOT_SERVING
+		if inTouch {
+			status = healthv1.HealthCheckResponse_SERVING
+		}
+		condition.SetServingStatus("", status)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			condition.Shutdown()
+			return
+		}
+	}
 }
 
 // endWith returns an interceptor that ends streams when the process is about

@@ -153,7 +153,7 @@ func TestNodeCutsWhatTakesLongerThanDrainTimeout(t *testing.T) {
 
 func TestNodeClosesUpgradedConnectionsWhenItStops(t *testing.T) {
 	p := newPlane(t, "cp1")
-	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	n := start(t, Config{ControlPlanes: []string{p.addr}, DrainTimeout: 100 * time.Millisecond})
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		c, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {

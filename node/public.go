@@ -71,9 +71,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// finish stops accepting, lets running exchanges end for as long as they may,
-// and closes what is left. Switched protocols, which might go on for ever, are
-// closed once the exchanges have ended.
+// finish stops accepting, lets running exchanges and switched protocols end for
+// as long as they may, and closes what is left.
 func (n *Node) finish(ctx context.Context) {
 	running, cancel := context.WithTimeout(ctx, n.conf.DrainTimeout)
 	defer cancel()
@@ -86,13 +85,15 @@ func (n *Node) finish(ctx context.Context) {
 			}
 		})
 	}
+	all.Go(func() {
+		if err := n.proxy.Close(running); err != nil {
+			n.log.Debug("upgraded connections were closed", "err", err)
+		}
+	})
 	all.Wait()
 	// What is left has no more time.
 	over, end := context.WithCancel(ctx)
 	end()
-	if err := n.proxy.Close(over); err != nil {
-		n.log.Debug("upgraded connections were closed", "err", err)
-	}
 	if err := n.pools.Close(over); err != nil {
 		n.log.Debug("connections to upstreams were cut", "err", err)
 	}

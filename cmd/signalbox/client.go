@@ -53,6 +53,7 @@ type client struct {
 	addresses []string
 	tls       clientTLS
 	key       keyFlags
+	plaintext bool
 	timeout   time.Duration
 	output    string
 }
@@ -61,6 +62,7 @@ func (c *client) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given")
 	c.tls.add(f, "controlplane-", "control planes")
 	c.key.add(f)
+	f.BoolVar(&c.plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be asked without TLS: the key crosses the network in the clear")
 	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call may take")
 	f.StringVarP(&c.output, "output", "o", "table", "form of the answer: table, json or yaml")
 }
@@ -80,6 +82,9 @@ func (c *client) stream(ctx context.Context, f func(context.Context, grpc.Client
 	}
 	secret, err := c.key.secret()
 	if err != nil {
+		return err
+	}
+	if err := guardAll("controlplane", c.addresses, creds != nil, c.plaintext); err != nil {
 		return err
 	}
 	conn, err := dial(c.addresses, creds)
@@ -176,7 +181,7 @@ func (w *writeFlags) add(f *pflag.FlagSet) {
 }
 
 func (w *writeFlags) addWait(f *pflag.FlagSet) {
-	f.BoolVar(&w.wait, "wait", false, "wait until every live node serves it; exit with 7 if some do not in time")
+	f.BoolVar(&w.wait, "wait", false, "wait until every live node serves it; exit with 7 if some do not in time, or reject it")
 	f.DurationVar(&w.timeout, "wait-timeout", 5*time.Second, "how long to wait, at most 60s")
 }
 
@@ -219,7 +224,7 @@ func (w *writeFlags) told(out io.Writer, what string, r *signalboxv1.WriteResult
 			return err
 		}
 	}
-	if w.wait && len(r.GetLagging()) > 0 {
+	if w.wait && len(r.GetLagging())+len(r.GetRejections()) > 0 {
 		return errLagging
 	}
 	return nil

@@ -25,7 +25,7 @@ func newEtcd() *cobra.Command {
 		Long: `Runs a member of an etcd cluster from the server that is built in. It is etcd:
 etcdctl works with it, and it can be replaced by members from elsewhere.`,
 		Example: `  signalbox etcd --name a --data-dir /var/lib/signalbox-etcd \
-    --listen-client http://127.0.0.1:2379 --listen-peer http://10.0.0.1:2380 \
+    --listen-client http://127.0.0.1:2379 --listen-peer http://10.0.0.1:2380 --allow-plaintext \
     --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,6 +36,11 @@ etcdctl works with it, and it can be replaced by members from elsewhere.`,
 			c.Logger = log
 			for _, u := range c.ListenClientURLs {
 				if err := guardURL("listen-client", u, plaintext); err != nil {
+					return err
+				}
+			}
+			for _, u := range c.ListenPeerURLs {
+				if err := guardURL("listen-peer", u, plaintext); err != nil {
 					return err
 				}
 			}
@@ -75,7 +80,7 @@ etcdctl works with it, and it can be replaced by members from elsewhere.`,
 	f.DurationVar(&c.Retention, "retention", 10*time.Minute, "how long history is kept for those who lag")
 	f.Int64Var(&c.QuotaBytes, "quota-bytes", 2<<30, "largest size of the database")
 	f.DurationVar(&start, "start-timeout", 5*time.Minute, "how long to wait for the other members")
-	f.BoolVar(&plaintext, "allow-plaintext", false, "allow client URLs other than loopback without TLS: anyone there can read and write everything")
+	f.BoolVar(&plaintext, "allow-plaintext", false, "allow URLs other than loopback without TLS: anyone there can read and write everything")
 	l.add(f)
 	return cmd
 }

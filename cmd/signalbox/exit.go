@@ -68,7 +68,9 @@ func describe(err error) string {
 	for _, d := range s.Details() {
 		if bad, ok := d.(*errdetails.BadRequest); ok {
 			for _, v := range bad.GetFieldViolations() {
-				text.WriteString("\n  " + v.GetField() + ": " + v.GetDescription())
+				if line := v.GetField() + ": " + v.GetDescription(); !strings.Contains(s.Message(), line) {
+					text.WriteString("\n  " + line)
+				}
 			}
 		}
 	}

@@ -84,6 +84,9 @@ elsewhere. It keeps nothing: any number may run.`,
 			if err != nil {
 				return err
 			}
+			if err := guardAll("controlplane", addresses, creds != nil, plaintext); err != nil {
+				return err
+			}
 			conn, err := dial(addresses, creds)
 			if err != nil {
 				return err
@@ -100,7 +103,7 @@ elsewhere. It keeps nothing: any number may run.`,
 	f.StringSliceVar(&addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given")
 	to.add(f, "controlplane-", "control planes")
 	g.add(f)
-	f.BoolVar(&plaintext, "allow-plaintext", false, "allow an address other than loopback without TLS: keys cross the network in the clear")
+	f.BoolVar(&plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS, its own and control planes': keys cross the network in the clear")
 	l.add(f)
 	return cmd
 }

@@ -26,7 +26,7 @@ func run(ctx context.Context, args []string) int {
 	root := newRoot() //nolint:contextcheck // commands get theirs when they are run
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	if err != nil && exitCode(err) != exitOK {
 		fmt.Fprintln(os.Stderr, "signalbox:", describe(err))
 	}
 	return exitCode(err)

@@ -60,6 +60,16 @@ func (t *clientTLS) config() (*tls.Config, error) {
 	return c, nil
 }
 
+// guardAll is guard for several addresses.
+func guardAll(flag string, addrs []string, encrypted, allowed bool) error {
+	for _, addr := range addrs {
+		if err := guard(flag, addr, encrypted, allowed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // guard refuses to carry keys in the clear where others may listen.
 func guard(flag, addr string, encrypted, allowed bool) error {
 	if encrypted || allowed {
@@ -72,5 +82,5 @@ func guard(flag, addr string, encrypted, allowed bool) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return &usageError{fmt.Errorf("--%s %s is not a loopback address, and keys would cross the network in the clear: give it a certificate, or --allow-plaintext", flag, addr)}
+	return &usageError{fmt.Errorf("--%s %s is not a loopback address, and keys would cross the network in the clear: use TLS, or --allow-plaintext", flag, addr)}
 }

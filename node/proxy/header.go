@@ -28,7 +28,7 @@ func fateOf(name string) fate {
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Alt-Svc",
 		"Proxy": // which CGI programs take for HTTP_PROXY
 		return hopByHop
-	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip":
+	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "X-Rewrite-Url":
 		return forwarding
 	}
 	if name[0] == 'X' && (strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Original-")) {
