@@ -71,11 +71,12 @@ func TestANodeIsSentChangesNotTheWorld(t *testing.T) {
 	}
 	arrives := func(name string) {
 		t.Helper()
-		eventually(t, name+" is served", func(context.Context) error {
-			if a := s.get(n, "/"+name); a.status != 200 {
-				return fmt.Errorf("%d", a.status)
+		eventually(t, name+" is served", func(ctx context.Context) error {
+			a, err := send(ctx, s.client, "GET", "http://"+n.public+"/"+name, "")
+			if err == nil && a.status != 200 {
+				err = fmt.Errorf("%d", a.status)
 			}
-			return nil
+			return err
 		})
 	}
 	one("cut off from both, then back", "two", func() {

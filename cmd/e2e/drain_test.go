@@ -44,8 +44,11 @@ func TestADrainedNodeServesOn(t *testing.T) {
 		if err == nil && a.status != http.StatusServiceUnavailable {
 			err = fmt.Errorf("%d %s", a.status, a.body)
 		}
-		if got := rest.want(200, "GET", "/v1/nodes/"+n.id, ""); err == nil &&
-			(got.at("node", "observed", "ready") != false || got.at("node", "observed", "state") != "NODE_STATE_DRAINING") {
+		if err != nil {
+			return err
+		}
+		got, err := rest.try(ctx, "GET", "/v1/nodes/"+n.id, "")
+		if err == nil && (got.at("node", "observed", "ready") != false || got.at("node", "observed", "state") != "NODE_STATE_DRAINING") {
 			err = errors.New(got.body)
 		}
 		return err
@@ -102,7 +105,7 @@ func TestANodeThatIsAskedToEndFailsNoRequest(t *testing.T) {
 		}
 	})
 	eventually(t, "it runs", func(context.Context) error {
-		if r, _ := to.asked(); r == nil || r.URL.RawQuery != "hold" {
+		if r := to.asked(); r == nil || r.URL.RawQuery != "hold" {
 			return errors.New("not yet")
 		}
 		return nil
@@ -119,7 +122,7 @@ func TestANodeThatIsAskedToEndFailsNoRequest(t *testing.T) {
 		clients.Go(func() {
 			at := leaving
 			for ctx.Err() == nil {
-				a, err := send(context.Background(), client, "GET", "http://"+at.public+"/r", "")
+				a, err := send(context.WithoutCancel(ctx), client, "GET", "http://"+at.public+"/r", "")
 				switch {
 				case err == nil && a.body == "up took 0\n":
 					served.Add(1)

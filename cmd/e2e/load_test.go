@@ -28,7 +28,7 @@ func newLoad(t testing.TB, path string, nodes ...string) *load {
 		client := newHTTP(t)
 		l.running.Go(func() {
 			for ctx.Err() == nil {
-				l.ask(client, node, path)
+				l.ask(context.WithoutCancel(ctx), client, node, path)
 			}
 		})
 	}
@@ -38,8 +38,8 @@ func newLoad(t testing.TB, path string, nodes ...string) *load {
 
 // ask sends one request, to its end: what a node counts is what is counted
 // here.
-func (l *load) ask(client *http.Client, node, path string) {
-	a, err := send(context.Background(), client, "GET", "http://"+node+path, "")
+func (l *load) ask(ctx context.Context, client *http.Client, node, path string) {
+	a, err := send(ctx, client, "GET", "http://"+node+path, "")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil || a.status != http.StatusOK {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,8 +28,7 @@ type upstream struct {
 	hold chan struct{}
 
 	mu      sync.Mutex
-	last    *http.Request // without its body
-	served  int
+	last    *http.Request   // without its body
 	clients map[string]bool // addresses that requests came from
 }
 
@@ -47,7 +47,6 @@ func newUpstream(t testing.TB, name string) *upstream {
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	u.last, u.clients[r.RemoteAddr] = r, true
-	u.served++
 	u.mu.Unlock()
 	if r.Header.Get("Upgrade") == "websocket" {
 		u.upgrade(w, r)
@@ -66,11 +65,11 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "%s took %d\n", u.name, n)
 }
 
-// asked is the last request, and how many there were.
-func (u *upstream) asked() (*http.Request, int) {
+// asked is the last request, nil before the first.
+func (u *upstream) asked() *http.Request {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.last, u.served
+	return u.last
 }
 
 // connections counts those that requests came over.
@@ -182,6 +181,7 @@ func (s *socket) open(path string) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = res.Body.Close() }() // of an upgrade there is none
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		return fmt.Errorf("asked for a WebSocket, got %s", res.Status)
 	}
@@ -206,7 +206,7 @@ func (s *socket) ended() error {
 	_ = s.conn.SetDeadline(time.Now().Add(patience))
 	for {
 		_, closed, err := readFrame(s.in)
-		if closed || err == io.EOF {
+		if closed || errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
