@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -30,13 +29,12 @@ type bed struct {
 	conn    *grpc.ClientConn
 	api     signalboxv1.RouteServiceClient
 	address string
-	end     func()
+	end     func() error
 }
 
 // begin starts a bed in a directory. The control plane and the bare puts both
 // reach etcd over its socket.
 func begin(ctx context.Context, dir string) (*bed, error) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	member, err := embedded.Start(ctx, embedded.Config{DataDir: filepath.Join(dir, "etcd"), ListenClientURLs: []string{"http://127.0.0.1:0"}})
 	if err != nil {
 		return nil, err
@@ -57,7 +55,7 @@ func begin(ctx context.Context, dir string) (*bed, error) {
 	ready := make(chan struct{})
 	plane := controlplane.New(controlplane.Config{
 		ID: "bench", Address: ln.Addr().String(), Records: keeper, Notes: keeper, AdminKey: key,
-		Ready: func(string) { close(ready) }, Log: log,
+		Ready: func(string) { close(ready) }, Log: slog.New(slog.DiscardHandler),
 	})
 	pctx, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -69,13 +67,14 @@ func begin(ctx context.Context, dir string) (*bed, error) {
 		return nil, err
 	}
 	conn, err := grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	return &bed{put: put, conn: conn, api: signalboxv1.NewRouteServiceClient(conn), address: ln.Addr().String(), end: func() {
+	return &bed{put: put, conn: conn, api: signalboxv1.NewRouteServiceClient(conn), address: ln.Addr().String(), end: func() error {
 		_ = conn.Close()
 		_ = put.Close()
 		stop()
-		<-ended
+		err := <-ended
 		_ = keeper.Close()
 		member.Close()
+		return err
 	}}, err
 }
 

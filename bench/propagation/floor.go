@@ -23,7 +23,7 @@ import (
 type floor struct {
 	signalboxv1.UnimplementedFeedServiceServer
 	address string
-	end     func()
+	end     func() error
 
 	joined atomic.Int64
 
@@ -52,9 +52,9 @@ func newFloor(ctx context.Context) (*floor, error) {
 	signalboxv1.RegisterFeedServiceServer(server, f)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ln) }()
-	f.end = func() {
+	f.end = func() error {
 		server.Stop()
-		<-ended
+		return <-ended
 	}
 	return f, nil
 }

@@ -29,7 +29,7 @@ type samples struct {
 }
 
 // measure runs everything and writes the results.
-func measure(ctx context.Context, o options) error {
+func measure(ctx context.Context, o options) (err error) {
 	run := outcome.Begin(ctx, command, o.short)
 	dir, err := os.MkdirTemp("", "propagation")
 	if err != nil {
@@ -40,12 +40,12 @@ func measure(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	defer b.end()
+	defer func() { err = errors.Join(err, b.end()) }()
 	f, err := newFloor(ctx)
 	if err != nil {
 		return err
 	}
-	defer f.end()
+	defer func() { err = errors.Join(err, f.end()) }()
 	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key)
 	progress := outcome.NewProgress(os.Stdout, "propagation", o.rounds*len(o.counts))
 	all := make([]samples, len(o.counts))

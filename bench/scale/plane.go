@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -83,8 +84,7 @@ func bePlane(ctx context.Context, config []byte, serve func(func(string) (any, e
 		return nil, fmt.Errorf("a control plane has no answer to %q", question)
 	})
 	stop()
-	<-ended
-	return err
+	return errors.Join(err, <-ended)
 }
 
 // heap is what is left on the heap of this process when garbage is collected,
