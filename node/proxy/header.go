@@ -34,11 +34,13 @@ func fateOf(name string) fate {
 	if name[0] == 'X' && (strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Original-")) {
 		return forwarding
 	}
-	if strings.IndexByte(name, '_') >= 0 || strings.IndexByte(name, '.') >= 0 {
+	if isOdd(name) {
 		return odd
 	}
 	return passes
 }
+
+func isOdd(name string) bool { return strings.ContainsAny(name, "_.") }
 
 // clean removes from a client's header, or trailer, what must not be sent on.
 // It returns whether the client understands trailers.
@@ -52,7 +54,9 @@ func (x *exchange) clean(h http.Header) (trailers bool) {
 			}
 			delete(h, name)
 		case forwarding:
-			if !x.from.trusted {
+			// A trusted proxy does not vouch for "X-Forwarded_For", which it may
+			// not even know.
+			if !x.from.trusted || isOdd(name) && !x.rules.allowed[name] {
 				delete(h, name)
 			}
 		case odd:

@@ -115,6 +115,17 @@ func TestOddHeaderNamesAreDroppedUnlessAllowed(t *testing.T) {
 	}
 }
 
+func TestATrustedProxyDoesNotVouchForOddHeaderNames(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	n.listener(&signalboxv1.Listener{TrustedProxies: []string{"127.0.0.0/8"}})
+	got := n.seen(o, "GET / HTTP/1.1", "Host: h", "X-Forwarded-For: 1.1.1.1", "X-Forwarded_For: 9.9.9.9", "X-Forwarded.Proto: gopher", "X-Original-U_R_L: /x")
+	if strings.ContainsAny(strings.ReplaceAll(got, "127.0.0.1", ""), "_9") || strings.Contains(got, "gopher") || !strings.Contains(got, "1.1.1.1, 127.0.0.1") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestTheHostIsTheClientsOrTheUpstreams(t *testing.T) {
 	n := plain(t)
 	o := scripted(t)
