@@ -106,7 +106,7 @@ func TestNodeStanding(t *testing.T) {
 	}
 	standing(signalboxv1.NodeState_NODE_STATE_DRAINING, 3)
 	res, err := p.wanted.PutNode(bounded(t), &signalboxv1.PutNodeRequest{
-		Node: &signalboxv1.Node{Name: "n"}, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(time.Millisecond),
+		Node: &signalboxv1.Node{Name: "n"}, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(time.Second),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestNodeStanding(t *testing.T) {
 	standing(signalboxv1.NodeState_NODE_STATE_LAGGING, 3)
 	m.ack(res.GetResult().GetVersion().GetRevision())
 	standing(signalboxv1.NodeState_NODE_STATE_LIVE, 0)
-	m.link.Ack(&signalboxv1.Ack{Version: &signalboxv1.Version{Epoch: "another", Revision: 1}}, store.Version{})
+	m.link.Ack(&signalboxv1.Ack{Version: &signalboxv1.Version{Epoch: "another", Revision: 1}})
 	standing(signalboxv1.NodeState_NODE_STATE_LIVE, -1)
 	m.link.Leave(true)
 	standing(signalboxv1.NodeState_NODE_STATE_LOST, -1)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"signalbox/controlplane/observe"
+	"signalbox/controlplane/presence"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
@@ -35,9 +36,9 @@ type Head interface {
 type Presence interface {
 	ID() string
 	Standing() (canFeed bool, members *signalboxv1.Members, changed <-chan struct{})
-	Hold(node string, lease *signalboxv1.NodeLease)
-	Linger(node string)
-	Release(node string)
+	Hold(node string, lease *signalboxv1.NodeLease) presence.Token
+	Linger(node string, token presence.Token)
+	Release(node string, token presence.Token)
 }
 
 // Tally takes in what nodes carried. Joined and Left enclose a stream; Ended

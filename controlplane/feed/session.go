@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"signalbox/controlplane/observe"
+	"signalbox/controlplane/presence"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
@@ -30,10 +31,10 @@ type session struct {
 	kick   chan struct{} // wakes the sender; holds one
 
 	mu       sync.Mutex
-	feeding  bool          // the node asked, and was not told to go elsewhere
-	have     store.Version // what the node acknowledged, or said it has
-	inFlight store.Version // what it was sent and has not acknowledged; zero if nothing
-	held     bool          // this replica vouches for the node
+	feeding  bool           // the node asked, and was not told to go elsewhere
+	have     store.Version  // what the node acknowledged, or said it has
+	inFlight store.Version  // what it was sent and has not acknowledged; zero if nothing
+	held     presence.Token // by which this replica vouches for the node; zero if it does not
 	goodbye  bool
 }
 
@@ -45,38 +46,60 @@ func newSession(s *Server, stream grpc.BidiStreamingServer[signalboxv1.ConnectRe
 	}
 }
 
-// run serves the stream until either end closes it. The receiver ends with the
-// stream's context, which gRPC ends when this returns.
+// run serves the stream until either end closes it, or another has taken its
+// place. A peer that does not read holds up only the sender: like the receiver,
+// that ends with the stream, which gRPC ends when this returns.
 func (ss *session) run() error {
 	ss.log.Info("node connected", "rev", ss.hello.GetServing().GetRevision(), "version", ss.hello.GetSoftwareVersion())
 	ss.Tally.Joined(ss.hello.GetNode(), ss.hello.GetEpoch())
-	received := make(chan error, 1)
+	received, sent := make(chan error, 1), make(chan error, 1)
 	go func() { received <- ss.receive() }()
-	err := ss.send(received)
-	ss.mu.Lock()
-	fed, goodbye := ss.feeding, ss.goodbye
-	ss.mu.Unlock()
-	ss.leave(fed, goodbye)
+	go func() { sent <- ss.send() }()
+	err := ss.await(received, sent)
+	goodbye := ss.leave()
 	ss.log.Info("node disconnected", "err", err, "goodbye", goodbye)
 	return err
 }
 
-// leave takes the node's stream out of everything that counts on it. The node
-// itself may well serve on: whoever feeds it next vouches for it; until then
-// this replica does, for as long as a lease lasts.
-func (ss *session) leave(fed, goodbye bool) {
-	node := ss.hello.GetNode()
+// await waits for what ends the stream.
+func (ss *session) await(received, sent <-chan error) error {
+	select {
+	case err := <-received:
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	case err := <-sent:
+		return err
+	case <-ss.link.Replaced():
+		if ss.link.ByNewer(ss.hello.GetEpoch()) {
+			return status.Error(codes.AlreadyExists, observe.ErrReplaced.Error())
+		}
+		return status.Error(codes.Aborted, "a newer stream of the same process has taken this one's place")
+	case <-ss.stream.Context().Done():
+		return context.Cause(ss.stream.Context())
+	}
+}
+
+// leave takes the node's stream out of everything that counts on it, and
+// reports whether the node said goodbye. The node itself may well serve on:
+// whoever feeds it next vouches for it; until then this replica does, for as
+// long as a lease lasts.
+func (ss *session) leave() (goodbye bool) {
+	ss.mu.Lock()
+	ss.feeding = false // the sender vouches for it no more
+	held, goodbye := ss.held, ss.goodbye
+	ss.mu.Unlock()
+	node, epoch := ss.hello.GetNode(), ss.hello.GetEpoch()
 	ss.link.Leave(goodbye)
 	if goodbye {
-		ss.Tally.Ended(node, ss.hello.GetEpoch())
+		ss.Tally.Ended(node, epoch)
+		ss.Presence.Release(node, held)
+	} else {
+		ss.Presence.Linger(node, held)
 	}
-	ss.Tally.Left(node, ss.hello.GetEpoch())
-	switch {
-	case goodbye:
-		ss.Presence.Release(node)
-	case fed:
-		ss.Presence.Linger(node)
-	}
+	ss.Tally.Left(node, epoch)
+	return goodbye
 }
 
 // receive takes in what the node says.
@@ -119,12 +142,7 @@ func (ss *session) asked(f *signalboxv1.Feed) {
 // acked takes note of what the node serves now, and lets the next update go.
 func (ss *session) acked(a *signalboxv1.Ack) {
 	version := store.Version{Epoch: a.GetVersion().GetEpoch(), Revision: store.Revision(a.GetVersion().GetRevision())}
-	view, _ := ss.Views.Now()
-	var newest store.Version
-	if view != nil {
-		newest = view.Version
-	}
-	ss.link.Ack(a, newest)
+	ss.link.Ack(a)
 	for _, r := range a.GetRejections() {
 		ss.log.Warn("record rejected", "rev", r.GetRevision(), "record", r.GetKind().String()+"/"+r.GetName(), "reason", r.GetReason())
 	}
@@ -138,7 +156,7 @@ func (ss *session) acked(a *signalboxv1.Ack) {
 		return
 	}
 	ss.vouch()
-	// Looked at again: whoever waited for this ack may have written already,
+	// Looked at only now: whoever waited for this ack may have written already,
 	// and the sender, woken by that, still found this update in flight.
 	if view, _ := ss.Views.Now(); view != nil && version != view.Version {
 		ss.wake()
@@ -153,7 +171,7 @@ func (ss *session) wake() {
 }
 
 // send says everything there is to say, from this goroutine alone.
-func (ss *session) send(received <-chan error) error {
+func (ss *session) send() error {
 	canFeed, members, standing := ss.Presence.Standing()
 	view, changed := ss.Views.Now()
 	if err := ss.welcome(view, canFeed); err != nil {
@@ -174,16 +192,6 @@ func (ss *session) send(received <-chan error) error {
 		case <-ss.kick:
 		case <-standing:
 			sayMembers = true
-		case err := <-received:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		case <-ss.link.Replaced():
-			if ss.link.ByNewer(ss.hello.GetEpoch()) {
-				return status.Error(codes.AlreadyExists, observe.ErrReplaced.Error())
-			}
-			return status.Error(codes.Aborted, "a newer stream of the same process has taken this one's place")
 		case <-ss.stream.Context().Done():
 			return context.Cause(ss.stream.Context())
 		}
@@ -256,11 +264,10 @@ func (ss *session) begin(have, to store.Version) bool {
 func (ss *session) vouch() {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if ss.held || !ss.feeding {
+	if ss.held != 0 || !ss.feeding {
 		return
 	}
-	ss.held = true
-	ss.Presence.Hold(ss.hello.GetNode(), &signalboxv1.NodeLease{
+	ss.held = ss.Presence.Hold(ss.hello.GetNode(), &signalboxv1.NodeLease{
 		Epoch:           ss.hello.GetEpoch(),
 		SoftwareVersion: ss.hello.GetSoftwareVersion(),
 		Labels:          ss.hello.GetLabels(),
@@ -271,12 +278,12 @@ func (ss *session) vouch() {
 // unfeed sends the node elsewhere. The stream stays.
 func (ss *session) unfeed(reason string) error {
 	ss.mu.Lock()
-	fed := ss.held
-	ss.feeding, ss.held, ss.inFlight = false, false, store.Version{}
+	held := ss.held
+	ss.feeding, ss.held, ss.inFlight = false, 0, store.Version{}
 	ss.mu.Unlock()
-	ss.Presence.Release(ss.hello.GetNode())
+	ss.Presence.Release(ss.hello.GetNode(), held)
 	level := slog.LevelDebug // it may go on asking, if there is nobody else
-	if fed {
+	if held != 0 {
 		level = slog.LevelWarn
 	}
 	ss.log.Log(ss.stream.Context(), level, "node sent elsewhere to be fed", "reason", reason)

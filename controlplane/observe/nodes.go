@@ -45,6 +45,7 @@ type node struct {
 	link       *Link                  // its stream to this replica, or nil
 	lease      *signalboxv1.NodeLease // nil when nobody vouches for it
 	lagging    bool
+	missed     store.Version // what it lags behind
 	contact    time.Time
 	waits      []*wait // in order of their revisions
 	seq        uint64  // when its standing last changed
@@ -111,7 +112,7 @@ func (l *Link) ByNewer(epoch int64) bool {
 }
 
 // Ack takes note of what the node serves now, and of what it refuses.
-func (l *Link) Ack(a *signalboxv1.Ack, newest store.Version) {
+func (l *Link) Ack(a *signalboxv1.Ack) {
 	ns, n := l.nodes, l.node
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -121,7 +122,7 @@ func (l *Link) Ack(a *signalboxv1.Ack, newest store.Version) {
 	changed := !n.acked || n.ready != a.GetReady() || len(a.GetRejections()) > 0
 	n.acked, n.ready, n.serving = true, a.GetReady(), versionOf(a.GetVersion())
 	n.refuse(a.GetRejections())
-	if n.lagging && n.serves(newest) {
+	if n.lagging && n.serves(n.missed) {
 		n.lagging, changed = false, true
 	}
 	ns.heard(n)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -31,7 +33,7 @@ func join(t *testing.T, ns *observe.Nodes, name string, epoch, rev int64) *obser
 }
 
 func ack(l *observe.Link, rev int64) {
-	l.Ack(&signalboxv1.Ack{Version: at(rev), Ready: true}, version(store.Revision(rev)))
+	l.Ack(&signalboxv1.Ack{Version: at(rev), Ready: true})
 }
 
 // waiting starts a wait, and returns how it ended once it has.
@@ -70,38 +72,72 @@ func TestWaitWithoutNodes(t *testing.T) {
 	}
 }
 
+// missedBy has a wait for a revision end at its deadline, in simulated time.
+func missedBy(t *testing.T, ns *observe.Nodes, rev store.Revision, after time.Duration) observe.Standing {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), after)
+	defer cancel()
+	return ns.Wait(ctx, version(rev))
+}
+
 // A node that misses a wait lags: it is named, is not waited for again, and is
-// once it has caught up.
+// once it serves what it missed.
 func TestLagging(t *testing.T) {
-	ns := observe.NewNodes()
-	a, b := join(t, ns, "a", 1, 1), join(t, ns, "b", 1, 1)
-	ack(a, 2)
-	over, cancel := context.WithCancel(t.Context())
-	cancel()
-	if s := ns.Wait(over, version(2)); s.Serving != 1 || !slices.Equal(s.Lagging, []string{"b"}) {
-		t.Fatalf("first wait ended with %+v", s)
-	}
-	if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LAGGING {
-		t.Errorf("b is %v", got)
-	}
-	ack(a, 3)
-	if s := ns.Wait(t.Context(), version(3)); !slices.Equal(s.Lagging, []string{"b"}) {
-		t.Errorf("second wait ended with %+v", s)
-	}
-	b.Ack(&signalboxv1.Ack{Version: at(2)}, version(3))
-	if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LAGGING {
-		t.Errorf("b is %v after it caught up with only the first", got)
-	}
-	ack(b, 3)
-	if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LIVE {
-		t.Errorf("b is %v after it caught up", got)
-	}
-	ended := waiting(t.Context(), ns, 4)
-	ack(a, 4)
-	ack(b, 4)
-	if s := <-ended; s.Serving != 2 {
-		t.Errorf("third wait ended with %+v", s)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ns := observe.NewNodes()
+		a, b := join(t, ns, "a", 1, 1), join(t, ns, "b", 1, 1)
+		ack(a, 3)
+		if s := missedBy(t, ns, 3, 5*time.Second); s.Serving != 1 || !slices.Equal(s.Lagging, []string{"b"}) {
+			t.Fatalf("first wait ended with %+v", s)
+		}
+		if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LAGGING {
+			t.Errorf("b is %v", got)
+		}
+		ack(a, 4)
+		if s := ns.Wait(t.Context(), version(4)); !slices.Equal(s.Lagging, []string{"b"}) {
+			t.Errorf("second wait ended with %+v", s)
+		}
+		ack(b, 2)
+		if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LAGGING {
+			t.Errorf("b is %v before it serves what it missed", got)
+		}
+		ack(b, 3)
+		if got := state(t, ns, "b"); got != signalboxv1.NodeState_NODE_STATE_LIVE {
+			t.Errorf("b is %v after it caught up with what it missed", got)
+		}
+		ended := waiting(t.Context(), ns, 5)
+		synctest.Wait()
+		ack(a, 5)
+		ack(b, 5)
+		if s := <-ended; s.Serving != 2 {
+			t.Errorf("third wait ended with %+v", s)
+		}
+	})
+}
+
+// A caller who gives up, or does not wait for long, says nothing of a node: it
+// is waited for by others as before.
+func TestImpatientCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := observe.NewNodes()
+		a := join(t, ns, "a", 1, 1)
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, s := range []observe.Standing{ns.Wait(over, version(2)), missedBy(t, ns, 2, time.Millisecond)} {
+			if !slices.Equal(s.Lagging, []string{"a"}) {
+				t.Errorf("told %+v", s)
+			}
+		}
+		ended := waiting(t.Context(), ns, 2)
+		synctest.Wait()
+		select {
+		case s := <-ended:
+			t.Fatalf("not waited for: %+v", s)
+		default:
+		}
+		ack(a, 2)
+		<-ended
+	})
 }
 
 // A node whose stream broke is still waited for while somebody vouches for
@@ -202,7 +238,7 @@ func TestRejections(t *testing.T) {
 	key := store.Key{Kind: store.KindRoute, Name: "bad"}
 	a.Ack(&signalboxv1.Ack{Version: at(2), Rejections: []*signalboxv1.Rejection{
 		{Kind: signalboxv1.Kind_KIND_ROUTE, Name: "bad", Revision: 2, Reason: "no sockets here"},
-	}}, version(2))
+	}})
 	if got := ns.Rejections(key, 2); len(got) != 1 || got[0].GetNode() != "a" || got[0].GetReason() != "no sockets here" {
 		t.Errorf("rejections: %v", got)
 	}

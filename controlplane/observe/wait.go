@@ -2,7 +2,9 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"signalbox/store"
 )
@@ -21,22 +23,28 @@ type Standing struct {
 	Lagging []string
 }
 
+// fair is the shortest wait that says something of a node that missed it. Who
+// gives up sooner learns how things stand, and changes nothing for others.
+const fair = time.Second
+
 // Wait waits until every node that is live and not lagging now serves a
-// version, or is live no more, or until ctx ends; then whoever missed it is
-// lagging, until it has caught up. It returns how things stand then.
+// version, or is live no more, or until ctx ends. When a fair wait ended at its
+// deadline, whoever missed it is lagging until it serves the version. It
+// returns how things stand then.
 func (ns *Nodes) Wait(ctx context.Context, v store.Version) Standing {
-	w := ns.begin(v)
+	w, began := ns.begin(v), ns.now()
 	select {
 	case <-w.done:
 		return ns.Standing(v)
 	case <-ctx.Done():
 	}
+	missed := errors.Is(ctx.Err(), context.DeadlineExceeded) && ns.now().Sub(began) >= fair
 	ns.mu.Lock()
 	for _, n := range ns.nodes {
 		if i := slices.Index(n.waits, w); i >= 0 {
 			n.waits = slices.Delete(n.waits, i, i+1)
-			if !n.lagging {
-				n.lagging = true
+			if missed && !n.lagging {
+				n.lagging, n.missed = true, v
 				ns.touch(n)
 			}
 		}

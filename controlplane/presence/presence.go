@@ -44,7 +44,8 @@ type Presence struct {
 
 	mu      sync.Mutex
 	session store.Session // nil while there is none
-	wanted  map[string]*signalboxv1.NodeLease
+	wanted  map[string]hold
+	holds   Token // counts
 	linger  map[string]*time.Timer
 	dirty   map[string]bool // nodes whose note may not be as wanted
 	kick    chan struct{}   // wakes keep; holds one
@@ -60,7 +61,7 @@ func New(config Config, notes store.Notes, log *slog.Logger, live func(string, *
 	}
 	return &Presence{
 		config: config, notes: notes, log: log, live: live,
-		wanted: map[string]*signalboxv1.NodeLease{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
+		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
 		members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
 	}
 }
@@ -71,41 +72,54 @@ func (p *Presence) ID() string { return p.config.ID }
 // TTL of leases.
 func (p *Presence) TTL() time.Duration { return p.config.TTL }
 
+// A Token stands for one call of Hold. Zero stands for none.
+type Token uint64
+
+// A hold is a node that this replica vouches for.
+type hold struct {
+	lease *signalboxv1.NodeLease
+	token Token
+}
+
 // Hold says that this replica feeds a node, and vouches for it from now on.
-// It returns at once; the note is written behind it.
-func (p *Presence) Hold(node string, lease *signalboxv1.NodeLease) {
+// It returns at once; the note is written behind it. The token is for taking
+// that back, unless Hold was called again.
+func (p *Presence) Hold(node string, lease *signalboxv1.NodeLease) Token {
 	lease = proto.CloneOf(lease)
 	lease.ControlPlane = p.config.ID
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stay(node)
-	p.wanted[node] = lease
+	p.holds++
+	p.wanted[node] = hold{lease, p.holds}
 	p.touch(node)
+	return p.holds
 }
 
 // Linger says that a node this replica feeds has gone without a word. It is
 // vouched for until a lease would have run out, unless Hold or Release comes
 // first, or this replica's own lease is lost.
-func (p *Presence) Linger(node string) {
+func (p *Presence) Linger(node string, token Token) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.wanted[node]; !ok {
+	if h, ok := p.wanted[node]; !ok || h.token != token {
 		return
 	}
 	p.stay(node)
-	p.linger[node] = time.AfterFunc(p.config.TTL, func() { p.Release(node) })
+	p.linger[node] = time.AfterFunc(p.config.TTL, func() { p.Release(node, token) })
 }
 
 // Release says that this replica no longer vouches for a node. Another's note
 // of the node stays.
-func (p *Presence) Release(node string) {
+func (p *Presence) Release(node string, token Token) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.stay(node)
-	if _, ok := p.wanted[node]; ok {
-		delete(p.wanted, node)
-		p.touch(node)
+	if h, ok := p.wanted[node]; !ok || h.token != token {
+		return
 	}
+	p.stay(node)
+	delete(p.wanted, node)
+	p.touch(node)
 }
 
 // stay takes back Linger. p.mu is held.

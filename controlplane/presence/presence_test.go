@@ -79,27 +79,33 @@ func TestTakeOver(t *testing.T) {
 	one.Hold("b", &signalboxv1.NodeLease{Epoch: 1})
 	told.wait(t, "a", "one")
 	told.wait(t, "b", "one")
-	two.Hold("a", &signalboxv1.NodeLease{Epoch: 1})
+	token := two.Hold("a", &signalboxv1.NodeLease{Epoch: 1})
 	told.wait(t, "a", "two")
 	stopOne()
 	told.wait(t, "b", "")
 	told.wait(t, "a", "two")
-	two.Release("a")
+	two.Release("a", token)
 	told.wait(t, "a", "")
 }
 
 // A lingering node is vouched for no longer than a lease lasts.
 func TestLinger(t *testing.T) {
 	p, told, _ := start(t, mem.New(), "one")
-	p.Hold("a", &signalboxv1.NodeLease{Epoch: 1})
-	p.Hold("b", &signalboxv1.NodeLease{Epoch: 1})
+	a := p.Hold("a", &signalboxv1.NodeLease{Epoch: 1})
+	b := p.Hold("b", &signalboxv1.NodeLease{Epoch: 1})
+	c := p.Hold("c", &signalboxv1.NodeLease{Epoch: 1})
 	told.wait(t, "a", "one")
 	told.wait(t, "b", "one")
-	p.Linger("a")
-	p.Linger("b")
+	told.wait(t, "c", "one")
+	p.Linger("a", a)
+	p.Linger("b", b)
 	p.Hold("b", &signalboxv1.NodeLease{Epoch: 1})
+	p.Hold("c", &signalboxv1.NodeLease{Epoch: 1})
+	p.Linger("c", c) // an old stream's end, heard late
+	p.Release("c", c)
 	told.wait(t, "a", "")
 	told.wait(t, "b", "one")
+	told.wait(t, "c", "one")
 }
 
 // A replica cut off from the store knows it, and is back when the store is;
@@ -109,7 +115,7 @@ func TestCutOff(t *testing.T) {
 	p, _, _ := start(t, keeper, "one")
 	_, told, _ := start(t, keeper.Another(), "two")
 	p.Hold("stays", &signalboxv1.NodeLease{Epoch: 1})
-	p.Hold("left", &signalboxv1.NodeLease{Epoch: 1})
+	left := p.Hold("left", &signalboxv1.NodeLease{Epoch: 1})
 	told.wait(t, "stays", "one")
 	told.wait(t, "left", "one")
 	session, err := p.Session(t.Context())
@@ -126,7 +132,7 @@ func TestCutOff(t *testing.T) {
 		}
 		<-changed
 	}
-	p.Linger("left")
+	p.Linger("left", left)
 	keeper.SetAvailable(true)
 	told.wait(t, "stays", "one")
 	told.wait(t, "left", "")

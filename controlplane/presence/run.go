@@ -114,7 +114,7 @@ func (p *Presence) write(ctx context.Context, session store.Session) <-chan time
 	p.dirty = map[string]bool{}
 	leases := make(map[string]*signalboxv1.NodeLease, len(dirty))
 	for node := range dirty {
-		leases[node] = p.wanted[node]
+		leases[node] = p.wanted[node].lease
 	}
 	p.mu.Unlock()
 
