@@ -87,7 +87,7 @@ func (c *client) stream(ctx context.Context, f func(context.Context, grpc.Client
 	if err := guardAll("controlplane", c.addresses, creds != nil, c.plaintext); err != nil {
 		return err
 	}
-	conn, err := dial(c.addresses, creds)
+	conn, err := dial(c.addresses, creds, everyReplica)
 	if err != nil {
 		return err
 	}

@@ -22,11 +22,14 @@ import (
 const maxMessage = 64 << 20
 
 // everyReplica asks control planes in turn, and leaves out those that do not
-// answer.
-const everyReplica = `{"loadBalancingConfig": [{"round_robin": {}}]}`
+// answer; healthyReplica those too that have lost touch with the store.
+const (
+	everyReplica   = `{"loadBalancingConfig": [{"round_robin": {}}]}`
+	healthyReplica = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`
+)
 
 // dialOptions are those of every connection to control planes.
-func dialOptions(creds *tls.Config) []grpc.DialOption {
+func dialOptions(creds *tls.Config, service string) []grpc.DialOption {
 	transport := insecure.NewCredentials()
 	if creds != nil {
 		transport = credentials.NewTLS(creds)
@@ -34,20 +37,20 @@ func dialOptions(creds *tls.Config) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-		grpc.WithDefaultServiceConfig(everyReplica),
+		grpc.WithDefaultServiceConfig(service),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 5 * time.Second, Timeout: 3 * time.Second}),
 	}
 }
 
 // dial returns a connection to the control planes at addresses, "host:port"
 // each; a host that has several addresses means all of them.
-func dial(addresses []string, creds *tls.Config) (*grpc.ClientConn, error) {
+func dial(addresses []string, creds *tls.Config, service string) (*grpc.ClientConn, error) {
 	for _, a := range addresses {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return nil, &usageError{fmt.Errorf("control plane %q must be HOST:PORT", a)}
 		}
 	}
-	options := dialOptions(creds)
+	options := dialOptions(creds, service)
 	if len(addresses) == 1 {
 		return grpc.NewClient("dns:///"+addresses[0], options...)
 	}
@@ -65,7 +68,7 @@ func dial(addresses []string, creds *tls.Config) (*grpc.ClientConn, error) {
 // leaves the process nowhere.
 func inProcess() (net.Listener, *grpc.ClientConn, error) {
 	ln := bufconn.Listen(1 << 20)
-	conn, err := grpc.NewClient("passthrough:///in-process", append(dialOptions(nil),
+	conn, err := grpc.NewClient("passthrough:///in-process", append(dialOptions(nil, everyReplica),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))...)
 	return ln, conn, err
 }

@@ -87,7 +87,7 @@ elsewhere. It keeps nothing: any number may run.`,
 			if err := guardAll("controlplane", addresses, creds != nil, plaintext); err != nil {
 				return err
 			}
-			conn, err := dial(addresses, creds)
+			conn, err := dial(addresses, creds, healthyReplica)
 			if err != nil {
 				return err
 			}

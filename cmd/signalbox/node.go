@@ -29,9 +29,9 @@ type nodeFlags struct {
 // elsewhere.
 func (n *nodeFlags) add(f *pflag.FlagSet, listen string, drain time.Duration) {
 	f.StringVar(&n.id, "id", "", "name of the node; the host name if not given")
-	f.StringArrayVar(&n.listen, "listen", []string{listen}, "address for public traffic, or LISTENER=ADDRESS; may be repeated")
+	f.StringSliceVar(&n.listen, "listen", []string{listen}, "address for public traffic, or LISTENER=ADDRESS; may be repeated")
 	n.tls.add(f, "", "public traffic")
-	f.StringArrayVar(&n.labels, "label", nil, "label of the node, KEY=VALUE; may be repeated")
+	f.StringSliceVar(&n.labels, "label", nil, "label of the node, KEY=VALUE; may be repeated")
 	f.StringVar(&n.admin, "admin-listen", "", "address of the admin endpoint: health, and with the node's key the table and profiles; none if not given")
 	f.BoolVar(&n.remote, "admin-remote", false, "allow --admin-listen to be other than a loopback address")
 	f.DurationVar(&n.drain, "drain-timeout", drain, "how long running exchanges may take to end at a stop")

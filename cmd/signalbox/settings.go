@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -60,8 +62,8 @@ func readConfig(cmd *cobra.Command) (map[string][]string, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("config file: %w", err)}
 	}
-	var lines map[string]any
-	if err := yaml.Unmarshal(text, &lines); err != nil {
+	lines, err := parseConfig(text)
+	if err != nil {
 		return nil, &usageError{fmt.Errorf("config file %s: %w", name, err)}
 	}
 	known := flagNames(cmd.Root())
@@ -75,6 +77,16 @@ func readConfig(cmd *cobra.Command) (map[string][]string, error) {
 		}
 	}
 	return values, nil
+}
+
+// parseConfig reads a file's lines, with numbers as they are written.
+func parseConfig(text []byte) (lines map[string]any, err error) {
+	if text, err = yaml.YAMLToJSON(text); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	return lines, d.Decode(&lines)
 }
 
 // configValues is a YAML value as a flag would be given it, once for each
@@ -97,7 +109,7 @@ func configValues(value any) ([]string, error) {
 			all = append(all, fmt.Sprintf("%s=%v", key, e))
 		}
 		return all, nil
-	case string, bool, float64, int64:
+	case string, bool, json.Number:
 		return []string{fmt.Sprint(v)}, nil
 	}
 	return nil, fmt.Errorf("must be a text, a number, true or false, or a list of them")

@@ -46,7 +46,7 @@ func file(t *testing.T, text string) string {
 func TestWhereFlagsComeFrom(t *testing.T) {
 	t.Setenv("SIGNALBOX_API_LISTEN", "127.0.0.1:2")
 	t.Setenv("SIGNALBOX_GRPC_LISTEN", "127.0.0.1:3")
-	config := file(t, "api-listen: 127.0.0.1:4\nadvertise: a:5\ngrpc-listen: 127.0.0.1:6\nlabel: [x=1]\nlease-ttl: 7s\n")
+	config := file(t, "api-listen: 127.0.0.1:4\nadvertise: a:5\ngrpc-listen: 127.0.0.1:6\nlabel: [x=1]\nlease-ttl: 7s\naccess-log: 1000000\n")
 	cmd, err := parsed(t, "controlplane", "--data-dir", "d", "--grpc-listen", "127.0.0.1:1", "--config", config)
 	if err != nil {
 		t.Fatal(err)
@@ -63,11 +63,12 @@ func TestWhereFlagsComeFrom(t *testing.T) {
 // Lists come from commas in the environment, and from lists in the file.
 func TestListsOfFlags(t *testing.T) {
 	t.Setenv("SIGNALBOX_CONTROLPLANE", "a:1,b:2")
-	cmd, err := parsed(t, "node", "--config", file(t, "listen: [':80', 'extra=:81']\nlabel:\n  zone: a\n"))
+	t.Setenv("SIGNALBOX_ACCESS_LOG", "")
+	cmd, err := parsed(t, "node", "--config", file(t, "access-log: 1000000\nlisten: [':80', 'extra=:81']\nlabel:\n  zone: a\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for flag, want := range map[string]string{"controlplane": "[a:1,b:2]", "listen": "[:80,extra=:81]", "label": "[zone=a]"} {
+	for flag, want := range map[string]string{"controlplane": "[a:1,b:2]", "listen": "[:80,extra=:81]", "label": "[zone=a]", "access-log": "1000000"} {
 		if got := cmd.Flags().Lookup(flag).Value.String(); got != want {
 			t.Errorf("--%s is %q, want %q", flag, got, want)
 		}

@@ -18,7 +18,7 @@ func (l *loop) retry(k *link, welcomed bool, err error) {
 	case errors.As(err, &dup):
 		k.parked, k.fails, k.due = dup.Replica, 0, now
 		l.log.Debug("one stream to a control plane is enough", "addr", k.addr, "controlplane", k.replica)
-	case code == codes.AlreadyExists && welcomed:
+	case (code == codes.AlreadyExists || code == codes.Aborted) && welcomed:
 		// A stream of a newer process took its place, or one of our own that
 		// reached the same replica at another address. The first is found out
 		// when trying again; the second has been welcomed by then.
