@@ -226,7 +226,7 @@ func (w *whole) follow(after string) <-chan [3]string {
 	}
 	r.Header.Set("X-API-Key", admin)
 	r.Header.Set("Last-Event-ID", after)
-	res, err := w.client.Do(r) //nolint:bodyclose // the goroutine does
+	res, err := w.client.Do(r)
 	if err != nil || res.StatusCode != 200 {
 		w.t.Fatalf("got %v, %v", res, err)
 	}

@@ -70,7 +70,7 @@ func (f *feed) get(query string, header ...string) *reader {
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	res, err := f.srv.Client().Do(r) //nolint:bodyclose // the reader's close does
+	res, err := f.srv.Client().Do(r)
 	if err != nil {
 		f.t.Fatal(err)
 	}

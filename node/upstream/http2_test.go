@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -367,7 +368,7 @@ func TestHTTP2Fails(t *testing.T) {
 			req := request(t, "POST", nil)
 			_, info, err := p.RoundTrip(req, Options{})
 			if got := reason(t, err, SideUpstream); got != c.want {
-				t.Errorf("got %v (%T), want %v", err, err.(*Error).Err, c.want)
+				t.Errorf("got %v (%T), want %v", err, errors.Unwrap(err), c.want)
 			}
 			if info.Protocol != H2C || info.Answered {
 				t.Errorf("info %+v", info)

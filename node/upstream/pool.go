@@ -86,7 +86,7 @@ func (p *Pool) take(req *http.Request, opt Options, info *Info) (*conn, error) {
 // nor an error where it is better to make one for req alone. landed is the
 // pool's from before reuse found nothing.
 func (p *Pool) await(req *http.Request, opt Options, landed uint64, info *Info) (*conn, error) {
-	f := p.join(opt.Timeouts.or(p.registry.cfg.Timeouts), landed)
+	f := p.join(opt.Timeouts.or(p.registry.cfg.Timeouts), landed) //nolint:contextcheck // it dials for others too
 	if f == nil {
 		return nil, nil
 	}
