@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -184,13 +186,13 @@ func within(t testing.TB, patience time.Duration, what string, try func(context.
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	last := ctx.Err()
+	var last error
 	for {
 		err := try(ctx)
 		if err == nil {
 			return
 		}
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && status.Code(err) != codes.DeadlineExceeded {
 			last = err
 		}
 		select {

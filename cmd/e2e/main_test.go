@@ -5,6 +5,9 @@
 // every part inside the test's process, over a store in memory, and belong to
 // `make test`. Those tagged e2e run bin/signalbox, kill it, freeze it and read
 // its logs, and belong to `make e2e`.
+//
+// SIGNALBOX_BIN names another program to run, and SIGNALBOX_E2E_SOCKETS how
+// many WebSockets to hold open, as far as the limit of open files allows.
 package e2e
 
 import (
