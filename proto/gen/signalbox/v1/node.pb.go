@@ -36,8 +36,8 @@ const (
 	NodeState_NODE_STATE_UNSPECIFIED NodeState = 0
 	// It is live.
 	NodeState_NODE_STATE_LIVE NodeState = 1
-	// It is live, but a write that waited here went on without it. It is waited
-	// for again once it has caught up.
+	// It is live, but a write that waited here, for a second or more, went on
+	// without it. It is waited for again once it serves what it missed.
 	NodeState_NODE_STATE_LAGGING NodeState = 2
 	// It is live and was asked to drain.
 	NodeState_NODE_STATE_DRAINING NodeState = 3
