@@ -43,7 +43,9 @@ func TestOnEtcdOneLeaderTakesOverFromAnother(t *testing.T) {
 			m.Left(node, 1)
 		}
 	}
-	watch(t, keeper(), "chunks are written", func(b *Book, chunks map[string]bool) bool { return len(chunks) > 64 })
+	watch(t, keeper(), "something is written", func(b *Book, chunks map[string]bool) bool {
+		return len(chunks) > 0 || requestsOf(b, "route-1", 7) > 0
+	})
 	members[0].stop()
 	watch(t, keeper(), "all is folded", func(b *Book, chunks map[string]bool) bool {
 		return len(chunks) == 0 && requestsOf(b, "route-1", 7) > 0

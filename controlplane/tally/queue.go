@@ -206,3 +206,18 @@ func (b *Book) failed(writes []write) {
 		}
 	}
 }
+
+// overtaken reports whether a note that a write is about has changed since.
+func (b *Book) overtaken(w write) bool {
+	for _, r := range w.chunks {
+		k := &b.buckets[r.bucket]
+		k.mu.Lock()
+		c := k.chunk(r.source)
+		overtaken := c == nil || !c.written
+		k.mu.Unlock()
+		if overtaken {
+			return true
+		}
+	}
+	return false
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,10 +20,10 @@ const Election = "tally"
 const (
 	// handOver is how long a replica that does not lead leaves it to the one
 	// that does to write what it knows of a process that is gone.
-	handOver = 2
+	handOver = 12
 	// settle is how long a dead process waits for all replicas to have said
 	// what they know of it, before it is folded.
-	settle = 6
+	settle = 24
 	// pruneEvery is how often routes that no longer exist are looked for.
 	pruneEvery = 12
 )
@@ -33,6 +34,10 @@ const (
 	roundBytes = 2 << 20
 	// batchBytes is about how much one transaction writes.
 	batchBytes = 256 << 10
+	// maxConflicts is how often a transaction is tried again without what was
+	// in conflict. Each try finds one only, unless the notes followed
+	// meanwhile tell of more.
+	maxConflicts = 8
 	// lastTime bounds the checkpoint at the end.
 	lastTime = 5 * time.Second
 )
@@ -206,27 +211,42 @@ func (r *runner) report(ctx context.Context, err error) {
 // commit writes, several at a time. Those whose notes are not as they were
 // followed are late: they are left for another time. Any other error ends it.
 func (r *runner) commit(ctx context.Context, writes []write) (late int, err error) {
+	conflicts := 0
 	for len(writes) > 0 {
 		n, put, gone, unless := pack(writes, batchBytes)
 		err := r.put(ctx, put, gone, unless)
 		var conflict *store.ConflictError
 		switch {
 		case err == nil:
-			writes = writes[n:]
+			writes, conflicts = writes[n:], 0
 		case errors.As(err, &conflict):
-			others, those := without(writes, conflict.Note)
-			if len(those) == 0 {
-				r.book.failed(writes)
-				return late, err
+			again, left := r.part(writes[:n], conflict.Note)
+			if conflicts++; conflicts > maxConflicts || len(left) == 0 {
+				again, left, conflicts = nil, writes[:n], 0
 			}
-			r.book.failed(those)
-			writes, late = others, late+len(those)
+			r.book.failed(left)
+			writes, late = slices.Concat(again, writes[n:]), late+len(left)
 		default:
 			r.book.failed(writes)
 			return late, err
 		}
 	}
 	return late, nil
+}
+
+// part parts the writes that are worth another try from those that ask
+// something of a note which is not so, and from those that have been overtaken
+// by another replica's.
+func (r *runner) part(writes []write, note string) (again, left []write) {
+	for _, w := range writes {
+		asks := slices.ContainsFunc(w.unless, func(c store.NoteCondition) bool { return c.Name == note })
+		if asks || r.book.overtaken(w) {
+			left = append(left, w)
+		} else {
+			again = append(again, w)
+		}
+	}
+	return again, left
 }
 
 func (r *runner) put(ctx context.Context, put []store.Note, gone []string, unless []store.NoteCondition) error {
@@ -262,20 +282,4 @@ func pack(writes []write, limit int) (n int, put []store.Note, gone []string, un
 		put, gone, unless = append(put, w.put...), append(gone, w.gone...), append(unless, more...)
 	}
 	return n, put, gone, unless
-}
-
-// without parts the writes that ask something of a note from the others.
-func without(writes []write, note string) (others, those []write) {
-	for _, w := range writes {
-		asks := false
-		for _, c := range w.unless {
-			asks = asks || c.Name == note
-		}
-		if asks {
-			those = append(those, w)
-		} else {
-			others = append(others, w)
-		}
-	}
-	return others, those
 }

@@ -211,7 +211,7 @@ func TestANodeStartedAnewAddsToWhatItCarried(t *testing.T) {
 		if n := len(m.buckets[checkpoint.BucketOf("a")].folds); n != 40 {
 			t.Errorf("%d processes are remembered, want all 40", n)
 		}
-		pass(time.Minute)
+		pass(settled)
 		if n := len(m.sources); n != 1 {
 			t.Errorf("%d processes are in memory, want the one that is there", n)
 		}
@@ -342,4 +342,59 @@ func TestCheckpointsGoOnAfterTheStoreWasAway(t *testing.T) {
 		pass(6 * time.Second)
 		wantRequests(t, start(t, k, never, Config{}).Book, "a", 7, 5)
 	})
+}
+
+// counting counts transactions, made or not.
+type counting struct {
+	*ledger
+	tries int
+	// before is called before each.
+	before func()
+}
+
+func (c *counting) PutNotes(ctx context.Context, put []store.Note, gone []string, unless ...store.NoteCondition) error {
+	c.tries++
+	c.before()
+	return c.ledger.PutNotes(ctx, put, gone, unless...)
+}
+
+func TestWritesInConflictDoNotTakeATransactionEach(t *testing.T) {
+	const routes = 300
+	for name, c := range map[string]struct{ follows, most int }{
+		"when nothing was followed":       {0, (maxConflicts + 1) * (routes/60 + 1)},
+		"when the others' were followed":  {1, routes/60 + 2},
+		"when half of them were followed": {2, (maxConflicts + 1) * (routes/60 + 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &ledger{notes: map[string]store.Note{}}
+			first, second := New(Config{}), New(Config{})
+			first.Apply(l.whole())
+			second.Apply(l.whole())
+			for i := range routes {
+				say(first, "one", 1, heard(fmt.Sprint("route-", i), 7, 1))
+				say(second, "one", 1, heard(fmt.Sprint("route-", i), 7, 2))
+			}
+			writes := changed(second)
+			commit(t, l, first, changed(first))
+			notes := &counting{ledger: l, before: func() {}}
+			if c.follows > 0 {
+				notes.before = func() {
+					for range len(l.changes) / c.follows {
+						second.Apply(l.changes[0])
+						l.changes = l.changes[1:]
+					}
+				}
+			}
+			r := runner{book: second, notes: notes}
+			late, err := r.commit(t.Context(), writes)
+			if err != nil || late != len(writes) || notes.tries > c.most {
+				t.Errorf("%d of %d writes were late after %d transactions, %v; want %d at most", late, len(writes), notes.tries, err, c.most)
+			}
+			second.Apply(l.whole())
+			if late, err := r.commit(t.Context(), changed(second)); err != nil || late != 0 {
+				t.Errorf("then %d were late, %v", late, err)
+			}
+			wantRequests(t, second, "route-1", 7, 2)
+		})
+	}
 }
