@@ -34,7 +34,7 @@ type planeFlags struct {
 func (p *planeFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.id, "controlplane-id", "", "name of this replica; host name and gRPC port if not given")
 	f.StringVar(&p.grpc, "grpc-listen", "127.0.0.1:8002", "address of the gRPC API, for nodes, gateways and grpcurl")
-	f.StringVar(&p.advertise, "advertise", "", "HOST:PORT at which nodes reach the gRPC API; --grpc-listen if that names a host")
+	f.StringVar(&p.advertise, "advertise", "", "HOST:PORT at which nodes reach the gRPC API; by default --grpc-listen, or the machine's name where that is every address")
 	p.grpcTLS.add(f, "grpc-", "the gRPC API")
 	p.gateway.add(f)
 	f.BoolVar(&p.plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS: keys cross the network in the clear")
@@ -60,7 +60,10 @@ type plane struct {
 }
 
 // listen checks the flags and binds the addresses.
-func (p *planeFlags) listen(keeper *etcd.Keeper, log *slog.Logger) (*plane, error) {
+func (p *planeFlags) listen(ctx context.Context, keeper *etcd.Keeper, log *slog.Logger) (*plane, error) {
+	if err := checkAdvertise(p.advertise); err != nil {
+		return nil, err
+	}
 	secure, err := p.grpcTLS.config(log)
 	if err != nil {
 		return nil, err
@@ -81,7 +84,7 @@ func (p *planeFlags) listen(keeper *etcd.Keeper, log *slog.Logger) (*plane, erro
 	}
 	port := pl.grpc.Addr().(*net.TCPAddr).Port
 	pl.config = controlplane.Config{
-		ID: p.id, Address: p.advertise, Version: version,
+		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
 		Records: keeper, Notes: keeper,
 		AdminKey: p.admin, CHPToken: p.chp,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
@@ -90,9 +93,6 @@ func (p *planeFlags) listen(keeper *etcd.Keeper, log *slog.Logger) (*plane, erro
 	if pl.config.ID == "" {
 		host, _ := os.Hostname()
 		pl.config.ID = fmt.Sprintf("%s-%d", host, port)
-	}
-	if host, _, _ := net.SplitHostPort(p.grpc); p.advertise == "" && host != "" && !net.ParseIP(host).IsUnspecified() {
-		pl.config.Address = net.JoinHostPort(host, fmt.Sprint(port))
 	}
 	return pl, nil
 }
@@ -245,7 +245,7 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 				return err
 			}
 			defer closeStore()
-			pl, err := p.listen(keeper, log)
+			pl, err := p.listen(cmd.Context(), keeper, log)
 			if err != nil {
 				return err
 			}

@@ -75,7 +75,7 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 	defer closeStore()
 
 	// 3. what is decided, and how it is asked for
-	pl, err := u.plane.listen(keeper, log) //nolint:contextcheck // binding an address takes no time
+	pl, err := u.plane.listen(ctx, keeper, log)
 	if err != nil {
 		return err
 	}
