@@ -16,8 +16,6 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"signalbox/controlplane"
-	"signalbox/store/etcd"
-	"signalbox/store/etcd/embedded"
 )
 
 // planeFlags are a control plane's, in `controlplane` and in `up`.
@@ -55,12 +53,13 @@ type plane struct {
 	front   net.Listener // the gateway's own way to the gRPC API
 	node    net.Listener // the own way of a node in this process, when others need TLS
 	creds   credentials.TransportCredentials
+	failed  <-chan error // says that the store in this process has ended
 	close   func()
 	log     *slog.Logger
 }
 
 // listen checks the flags and binds the addresses.
-func (p *planeFlags) listen(ctx context.Context, keeper *etcd.Keeper, log *slog.Logger) (*plane, error) {
+func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) (*plane, error) {
 	if err := checkAdvertise(p.advertise); err != nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func (p *planeFlags) listen(ctx context.Context, keeper *etcd.Keeper, log *slog.
 	if err := guard("grpc-listen", p.grpc, secure != nil, p.plaintext); err != nil {
 		return nil, err
 	}
-	pl := &plane{flags: p, log: log, close: func() {}}
+	pl := &plane{flags: p, log: log, failed: kept.failed, close: func() {}}
 	if secure != nil {
 		pl.creds = credentials.NewTLS(secure)
 	}
@@ -85,7 +84,7 @@ func (p *planeFlags) listen(ctx context.Context, keeper *etcd.Keeper, log *slog.
 	port := pl.grpc.Addr().(*net.TCPAddr).Port
 	pl.config = controlplane.Config{
 		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
-		Records: keeper, Notes: keeper,
+		Records: kept.keeper, Notes: kept.keeper,
 		AdminKey: p.admin, CHPToken: p.chp,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
 		Log: log,
@@ -139,7 +138,7 @@ func (pl *plane) abandon() {
 	}
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, or the store in this process does.
 func (pl *plane) run(ctx context.Context) error {
 	defer pl.close()
 	endpoints := []controlplane.Endpoint{{Listener: pl.grpc, Credentials: pl.creds}}
@@ -160,6 +159,14 @@ func (pl *plane) run(ctx context.Context) error {
 		}
 		return serveHTTP(gctx, pl.gateway, pl.api, pl.log)
 	})
+	g.Go(func() error {
+		select {
+		case err := <-pl.failed:
+			return fmt.Errorf("the store in this process has ended, and with it this process: %w", err)
+		case <-gctx.Done():
+			return nil
+		}
+	})
 	return g.Wait()
 }
 
@@ -170,50 +177,6 @@ func listenTCP(flag, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("--%s %s: %w", flag, addr, errors.Unwrap(err))
 	}
 	return ln, nil
-}
-
-// etcdFlags are how an etcd elsewhere is reached.
-type etcdFlags struct {
-	endpoints              []string
-	tls                    clientTLS
-	user, password, prefix string
-}
-
-func (e *etcdFlags) add(f *pflag.FlagSet) {
-	f.StringSliceVar(&e.endpoints, "etcd", nil, "client URL of an etcd member; several may be given. Without it, an etcd is run in this process, with --data-dir")
-	e.tls.add(f, "etcd-", "etcd")
-	f.StringVar(&e.user, "etcd-user", "", "user to log in to etcd as")
-	f.StringVar(&e.password, "etcd-password", "", "its password; better given as SIGNALBOX_ETCD_PASSWORD")
-	f.StringVar(&e.prefix, "etcd-prefix", "", "put before every key, so that several clusters can share an etcd")
-}
-
-func (e *etcdFlags) open(log *slog.Logger) (*etcd.Keeper, func(), error) {
-	secure, err := e.tls.config()
-	if err != nil {
-		return nil, nil, err
-	}
-	keeper, err := etcd.Open(etcd.Config{Endpoints: e.endpoints, TLS: secure, Username: e.user, Password: e.password, Prefix: e.prefix, Logger: log})
-	if err != nil {
-		return nil, nil, err
-	}
-	return keeper, func() { _ = keeper.Close() }, nil
-}
-
-// openEmbedded starts an etcd member in this process, alone.
-func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*etcd.Keeper, func(), error) {
-	member, err := embedded.Start(ctx, embedded.Config{DataDir: dir, Logger: log})
-	if err != nil {
-		return nil, nil, err
-	}
-	keeper, err := member.Keeper(etcd.Config{Logger: log})
-	if err != nil {
-		member.Close()
-		return nil, nil, err
-	}
-	return keeper, func() {
-		_ = keeper.Close()
-		member.Close()
-	}, nil
 }
 
 func newControlPlane() *cobra.Command {
@@ -240,12 +203,12 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 				return err
 			}
 			chpTokenFromCHP(&p)
-			keeper, closeStore, err := openStore(cmd.Context(), &e, data, log)
+			kept, err := openStore(cmd.Context(), &e, data, log)
 			if err != nil {
 				return err
 			}
-			defer closeStore()
-			pl, err := p.listen(cmd.Context(), keeper, log)
+			defer kept.close()
+			pl, err := p.listen(cmd.Context(), kept, log)
 			if err != nil {
 				return err
 			}
@@ -264,18 +227,6 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 	p.add(f)
 	l.add(f)
 	return cmd
-}
-
-func openStore(ctx context.Context, e *etcdFlags, data string, log *slog.Logger) (*etcd.Keeper, func(), error) {
-	switch {
-	case len(e.endpoints) > 0 && data != "":
-		return nil, nil, &usageError{errors.New("--etcd and --data-dir are alternatives")}
-	case len(e.endpoints) > 0:
-		return e.open(log)
-	case data == "":
-		return nil, nil, &usageError{errors.New("give an etcd by --etcd, or a directory for one in this process by --data-dir")}
-	}
-	return openEmbedded(ctx, data, log)
 }
 
 // chpTokenFromCHP takes the token from where configurable-http-proxy has it,

@@ -68,14 +68,14 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 	}
 
 	// 2. what is kept
-	keeper, closeStore, err := openEmbedded(ctx, filepath.Join(u.data, "etcd"), log)
+	kept, err := openEmbedded(ctx, filepath.Join(u.data, "etcd"), log)
 	if err != nil {
 		return err
 	}
-	defer closeStore()
+	defer kept.close()
 
 	// 3. what is decided, and how it is asked for
-	pl, err := u.plane.listen(ctx, keeper, log)
+	pl, err := u.plane.listen(ctx, kept, log)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"signalbox/store/etcd"
+	"signalbox/store/etcd/embedded"
+)
+
+// A store is what a control plane keeps things in.
+type store struct {
+	keeper *etcd.Keeper
+	// failed says, once, that an etcd in this process has ended by itself. It
+	// is nil for an etcd elsewhere, which may come back.
+	failed <-chan error
+	close  func()
+}
+
+// etcdFlags are how an etcd elsewhere is reached.
+type etcdFlags struct {
+	endpoints              []string
+	tls                    clientTLS
+	user, password, prefix string
+}
+
+func (e *etcdFlags) add(f *pflag.FlagSet) {
+	f.StringSliceVar(&e.endpoints, "etcd", nil, "client URL of an etcd member; several may be given. Without it, an etcd is run in this process, with --data-dir")
+	e.tls.add(f, "etcd-", "etcd")
+	f.StringVar(&e.user, "etcd-user", "", "user to log in to etcd as")
+	f.StringVar(&e.password, "etcd-password", "", "its password; better given as SIGNALBOX_ETCD_PASSWORD")
+	f.StringVar(&e.prefix, "etcd-prefix", "", "put before every key, so that several clusters can share an etcd")
+}
+
+func (e *etcdFlags) open(log *slog.Logger) (*store, error) {
+	secure, err := e.tls.config()
+	if err != nil {
+		return nil, err
+	}
+	keeper, err := etcd.Open(etcd.Config{Endpoints: e.endpoints, TLS: secure, Username: e.user, Password: e.password, Prefix: e.prefix, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return &store{keeper: keeper, close: func() { _ = keeper.Close() }}, nil
+}
+
+// openEmbedded starts an etcd member in this process, alone.
+func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*store, error) {
+	member, err := embedded.Start(ctx, embedded.Config{DataDir: dir, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	keeper, err := member.Keeper(etcd.Config{Logger: log})
+	if err != nil {
+		member.Close()
+		return nil, err
+	}
+	return &store{keeper: keeper, failed: member.Failed(), close: func() {
+		_ = keeper.Close()
+		member.Close()
+	}}, nil
+}
+
+// openStore opens the store that the flags name.
+func openStore(ctx context.Context, e *etcdFlags, data string, log *slog.Logger) (*store, error) {
+	switch {
+	case len(e.endpoints) > 0 && data != "":
+		return nil, &usageError{errors.New("--etcd and --data-dir are alternatives")}
+	case len(e.endpoints) > 0:
+		return e.open(log)
+	case data == "":
+		return nil, &usageError{errors.New("give an etcd by --etcd, or a directory for one in this process by --data-dir")}
+	}
+	return openEmbedded(ctx, data, log)
+}
