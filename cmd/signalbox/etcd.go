@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ func newEtcd() *cobra.Command {
 		c         embedded.Config
 		l         logFlags
 		plaintext bool
+		open      bool
 		start     time.Duration
 	)
 	cmd := &cobra.Command{
@@ -34,15 +36,10 @@ etcdctl works with it, and it can be replaced by members from elsewhere.`,
 				return err
 			}
 			c.Logger = log
-			for _, u := range c.ListenClientURLs {
-				if err := guardURL("listen-client", u, plaintext); err != nil {
-					return err
-				}
-			}
-			for _, u := range c.ListenPeerURLs {
-				if err := guardURL("listen-peer", u, plaintext); err != nil {
-					return err
-				}
+			clients := urlGuard{"listen-client", "client-tls-client-ca", c.ClientTLS.CAFile != "", plaintext, open}
+			peers := urlGuard{"listen-peer", "peer-tls-ca", c.PeerTLS.CAFile != "", plaintext, open}
+			if err := errors.Join(clients.check(c.ListenClientURLs), peers.check(c.ListenPeerURLs)); err != nil {
+				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), start)
 			member, err := embedded.Start(ctx, c)
@@ -81,16 +78,38 @@ etcdctl works with it, and it can be replaced by members from elsewhere.`,
 	f.Int64Var(&c.QuotaBytes, "quota-bytes", 2<<30, "largest size of the database")
 	f.DurationVar(&start, "start-timeout", 5*time.Minute, "how long to wait for the other members")
 	f.BoolVar(&plaintext, "allow-plaintext", false, "allow URLs other than loopback without TLS: anyone there can read and write everything")
+	f.BoolVar(&open, "allow-any-client", false, "allow https URLs other than loopback without authorities for certificates: anyone there can read and write everything, unless etcd's own users are set up")
 	l.add(f)
 	return cmd
 }
 
-// guardURL is guard for a URL: only https is protected, and only if clients
-// must show a certificate; that is for the operator to decide.
-func guardURL(flag, raw string, allowed bool) error {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return &usageError{fmt.Errorf("--%s %q must be a URL, as http://127.0.0.1:2379", flag, raw)}
+// A urlGuard keeps strangers from an etcd, which knows no API keys: on a
+// network it is served with TLS, to those who have a certificate.
+type urlGuard struct {
+	flag, authorities string // names of flags
+	certificates      bool   // the authorities are given
+	plaintext, open   bool   // what the operator allows
+}
+
+func (g urlGuard) check(urls []string) error {
+	for _, raw := range urls {
+		u, err := url.Parse(raw)
+		if err != nil || u.Port() == "" {
+			return &usageError{fmt.Errorf("--%s %q must be a URL with a port, as http://127.0.0.1:2379", g.flag, raw)}
+		}
+		if u.Scheme != "https" {
+			if err := guard(g.flag, u.Host, false, g.plaintext); err != nil {
+				return err
+			}
+			continue
+		}
+		local, err := loopback(g.flag, u.Host)
+		if err != nil {
+			return err
+		}
+		if !local && !g.certificates && !g.open {
+			return &usageError{fmt.Errorf("--%s %s is not a loopback address, and anyone there could read and write everything: give --%s, or --allow-any-client", g.flag, raw, g.authorities)}
+		}
 	}
-	return guard(flag, u.Host, u.Scheme == "https", allowed)
+	return nil
 }

@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // Keys cross no network in the clear unless somebody says so.
 func TestGuard(t *testing.T) {
@@ -20,5 +23,34 @@ func TestGuard(t *testing.T) {
 	}
 	if err := guard("x", "nonsense", false, false); err == nil {
 		t.Error("an address without a port passed")
+	}
+}
+
+// An etcd on a network is for those who have a certificate, unless somebody
+// says otherwise.
+func TestGuardOfEtcd(t *testing.T) {
+	for _, c := range []struct {
+		url   string
+		guard urlGuard
+		says  string
+	}{
+		{"http://127.0.0.1:2379", urlGuard{}, ""},
+		{"https://127.0.0.1:2379", urlGuard{}, ""},
+		{"http://10.0.0.1:2379", urlGuard{}, "--allow-plaintext"},
+		{"http://10.0.0.1:2379", urlGuard{certificates: true}, "--allow-plaintext"},
+		{"http://10.0.0.1:2379", urlGuard{open: true}, "--allow-plaintext"},
+		{"http://10.0.0.1:2379", urlGuard{plaintext: true}, ""},
+		{"https://10.0.0.1:2379", urlGuard{}, "--ca-of-clients, or --allow-any-client"},
+		{"https://[::]:2379", urlGuard{plaintext: true}, "--ca-of-clients, or --allow-any-client"},
+		{"https://10.0.0.1:2379", urlGuard{certificates: true}, ""},
+		{"https://10.0.0.1:2379", urlGuard{open: true}, ""},
+		{"https://10.0.0.1", urlGuard{certificates: true}, "a URL with a port"},
+		{"10.0.0.1:2379", urlGuard{}, "a URL with a port"},
+	} {
+		c.guard.flag, c.guard.authorities = "listen-client", "ca-of-clients"
+		err := c.guard.check([]string{"http://[::1]:1", c.url})
+		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || exitCode(err) != exitUsage) {
+			t.Errorf("%s with %+v: %v, want %q", c.url, c.guard, err, c.says)
+		}
 	}
 }

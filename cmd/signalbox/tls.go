@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -75,12 +74,18 @@ func guard(flag, addr string, encrypted, allowed bool) error {
 	if encrypted || allowed {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return &usageError{fmt.Errorf("--%s %q must be HOST:PORT: %w", flag, addr, errors.Unwrap(err))}
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
+	if local, err := loopback(flag, addr); local || err != nil {
+		return err
 	}
 	return &usageError{fmt.Errorf("--%s %s is not a loopback address, and keys would cross the network in the clear: use TLS, or --allow-plaintext", flag, addr)}
+}
+
+// loopback reports whether an address can be reached from this machine only.
+func loopback(flag, addr string) (bool, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, &usageError{fmt.Errorf("--%s %q must be HOST:PORT", flag, addr)}
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback(), nil
 }
