@@ -21,8 +21,8 @@ import (
 )
 
 // An admin is the endpoint for operators of the machine: health and readiness
-// for everyone who can reach it, the table and profiles for holders of the
-// node's key.
+// for everyone who can reach it; the table and profiles for holders of the
+// node's key on the machine itself, since nothing is encrypted here.
 type admin struct {
 	node     *Node
 	listener net.Listener
@@ -42,12 +42,12 @@ func newAdmin(ctx context.Context, n *Node) (*admin, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", a.ready)
-	mux.Handle("GET /table", a.keyed(a.table))
-	mux.Handle("GET /debug/pprof/", a.keyed(pprof.Index))
-	mux.Handle("GET /debug/pprof/cmdline", a.keyed(pprof.Cmdline))
-	mux.Handle("GET /debug/pprof/profile", a.keyed(pprof.Profile))
-	mux.Handle("GET /debug/pprof/symbol", a.keyed(pprof.Symbol))
-	mux.Handle("GET /debug/pprof/trace", a.keyed(pprof.Trace))
+	mux.Handle("GET /table", a.private(a.table))
+	mux.Handle("GET /debug/pprof/", a.private(pprof.Index))
+	mux.Handle("GET /debug/pprof/cmdline", a.private(pprof.Cmdline))
+	mux.Handle("GET /debug/pprof/profile", a.private(pprof.Profile))
+	mux.Handle("GET /debug/pprof/symbol", a.private(pprof.Symbol))
+	mux.Handle("GET /debug/pprof/trace", a.private(pprof.Trace))
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: adminTimeout, IdleTimeout: adminTimeout}
 	return a, nil
 }
@@ -80,10 +80,14 @@ func (a *admin) ready(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, "ready")
 }
 
-// keyed lets those in who have the node's key.
-func (a *admin) keyed(next http.HandlerFunc) http.Handler {
+// private lets those on this machine in who have the node's key.
+func (a *admin) private(next http.HandlerFunc) http.Handler {
 	key := a.node.conf.key()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !onLoopback(r.RemoteAddr) {
+			answer(w, http.StatusForbidden, "only health and readiness are for other machines: ask on the node's own, at a loopback address")
+			return
+		}
 		given, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !bearer {
 			given = r.Header.Get("X-API-Key")

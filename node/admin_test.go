@@ -81,11 +81,40 @@ func TestAdminOfANodeWithoutKeyShowsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.RemoteAddr = "127.0.0.1:1"
 		r.Header.Set("X-API-Key", key)
 		w := httptest.NewRecorder()
 		a.server.Handler.ServeHTTP(w, r)
 		if w.Code != http.StatusUnauthorized {
 			t.Errorf("key %q: the answer is %d", key, w.Code)
+		}
+	}
+}
+
+// From elsewhere, where the key would cross the network in the clear, health
+// is all there is.
+func TestAdminShowsOtherMachinesOnlyHealth(t *testing.T) {
+	n, err := New(Config{ID: "n", Key: "sekrit", ControlPlanes: []string{"127.0.0.1:1"}, AdminAddr: "0.0.0.0:0", AllowRemoteAdmin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer n.unbind()
+	for path, want := range map[string]int{
+		"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable,
+		"/table": http.StatusForbidden, "/debug/pprof/": http.StatusForbidden, "/debug/pprof/heap": http.StatusForbidden, "/debug/pprof/cmdline": http.StatusForbidden,
+	} {
+		for _, from := range []string{"10.0.0.1:1", "[2001:db8::1]:1"} {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+			r.RemoteAddr = from
+			r.Header.Set("X-API-Key", "sekrit")
+			w := httptest.NewRecorder()
+			n.admin.server.Handler.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s from %s: the answer is %d, want %d", path, from, w.Code, want)
+			}
 		}
 	}
 }
