@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 // only each other and proto/gen.
 var pure = []string{
 	"controlplane/schedule",
+	"controlplane/tally/checkpoint",
 	"node/route",
 	"proto/rules",
 }

@@ -280,6 +280,17 @@ func (ns *Nodes) Live(name string, epoch int64) bool {
 	return ok && n.epoch == epoch && n.live()
 }
 
+// Feeder returns the id of the control plane that vouches for the process of
+// this epoch by a lease, empty if none does.
+func (ns *Nodes) Feeder(name string, epoch int64) string {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n, ok := ns.nodes[name]; ok && n.lease.GetEpoch() == epoch {
+		return n.lease.GetControlPlane()
+	}
+	return ""
+}
+
 // A Seen is a node's name with what is observed of it.
 type Seen struct {
 	Name     string

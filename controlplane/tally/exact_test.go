@@ -299,7 +299,9 @@ func (w *world) actions(faults bool) map[string]func(*rapid.T) {
 		"checkpoint": func(t *rapid.T) {
 			r := some(t)
 			budget := rapid.IntRange(1, 1000).Draw(t, "budget")
-			writes, _ := r.book.changed(w.clock, budget, nil)
+			leaves := rapid.Bool().Draw(t, "leaves others out")
+			mine := rapid.Uint32Range(0, 1).Draw(t, "mine")
+			writes, _ := r.book.changed(w.clock, budget, func(s *source) bool { return !leaves || s.id%2 == mine })
 			r.onWay = append(r.onWay, writes...)
 		},
 		"fold": func(t *rapid.T) { w.fold(t, some(t), faults) },

@@ -83,9 +83,10 @@ func (c *chunk) address(bucket int) checkpoint.Address {
 
 // changed returns writes for the chunks that are not in the store as they
 // should be, oldest first and about as many bytes as the budget says, and
-// whether some have to wait for what is on its way. May leaves out others for
-// now; nil: none. What is returned must be written or given to failed.
-func (b *Book) changed(now time.Time, budget int, may map[*source]bool) (writes []write, waiting bool) {
+// whether some have to wait for what is on its way. Those of sources that may
+// not be written are left for another time; nil: all may. What is returned must
+// be written or given to failed.
+func (b *Book) changed(now time.Time, budget int, may func(*source) bool) (writes []write, waiting bool) {
 	refs := b.queue.take()
 	var kept []ref
 	for len(refs) > 0 && budget > 0 {
@@ -94,7 +95,7 @@ func (b *Book) changed(now time.Time, budget int, may map[*source]bool) (writes 
 		w, wait := b.chunkWrite(r, now, may)
 		if wait {
 			kept = append(kept, r)
-			waiting = waiting || may == nil || may[r.source]
+			waiting = waiting || may == nil || may(r.source)
 		}
 		if w != nil {
 			writes = append(writes, *w)
@@ -107,7 +108,7 @@ func (b *Book) changed(now time.Time, budget int, may map[*source]bool) (writes 
 
 // chunkWrite returns the write of one chunk, if there is anything to write
 // now, or whether the chunk has to wait in the queue.
-func (b *Book) chunkWrite(r ref, now time.Time, may map[*source]bool) (w *write, wait bool) {
+func (b *Book) chunkWrite(r ref, now time.Time, may func(*source) bool) (w *write, wait bool) {
 	k := &b.buckets[r.bucket]
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -118,7 +119,7 @@ func (b *Book) chunkWrite(r ref, now time.Time, may map[*source]bool) (w *write,
 	case !c.dirty, c == base && k.sealed:
 		c.queued = false
 		return nil, false
-	case c.written, base != nil && base.written, may != nil && !may[r.source]:
+	case c.written, base != nil && base.written, may != nil && !may(r.source):
 		return nil, true
 	}
 	c.dirty, c.queued = false, false

@@ -3,6 +3,7 @@ package tally
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -13,13 +14,15 @@ import (
 	"signalbox/store"
 )
 
-// Election is the name of the election whose leader writes checkpoints.
+// Election is the name of the election whose leader writes what nobody else has
+// to, and folds.
 const Election = "tally"
 
 // A checkpoint is made every Config.Every. Other times are counted in those.
 const (
 	// handOver is how long a replica that does not lead leaves it to the one
-	// that does to write what it knows of a process that is gone.
+	// that does to write what it knows of a process that is gone: nobody feeds
+	// that any more.
 	handOver = 12
 	// settle is how long a dead process waits for all replicas to have said
 	// what they know of it, before it is folded.
@@ -53,10 +56,10 @@ type Notes interface {
 // ever); then it is called again. Errors are taken for faults that pass.
 type Lead func(ctx context.Context, election string) (over <-chan struct{}, err error)
 
-// Run follows the checkpoint and, on the replica that leads, writes it, until
-// ctx ends; it returns ctx's cause. At the end a leader writes once more, for
-// a few seconds at most; whatever reports should be in that have to be in the
-// book by then. It is called once.
+// Run follows the checkpoint and writes this replica's part of it, until ctx
+// ends; it returns ctx's cause. At the end it writes once more, for a few
+// seconds at most; whatever reports should be in that have to be in the book by
+// then. It is called once.
 func (b *Book) Run(ctx context.Context, notes Notes, lead Lead) error {
 	r := runner{book: b, notes: notes, applied: make(chan struct{}, 1)}
 	// The last checkpoint needs the notes to be followed a little longer.
@@ -82,6 +85,8 @@ type runner struct {
 	round int
 	// failing is whether the last checkpoint could not be written.
 	failing bool
+	// fed are the sources that this replica fed when it last looked.
+	fed map[*source]bool
 }
 
 func (r *runner) apply(c store.NoteChange) error {
@@ -137,9 +142,7 @@ func (r *runner) loop(ctx context.Context, leads <-chan <-chan struct{}) {
 		case now := <-tick.C:
 			r.turn(ctx, now, leading)
 		case <-ctx.Done():
-			if leading {
-				r.last(ctx)
-			}
+			r.last(ctx, leading)
 			return
 		}
 	}
@@ -157,24 +160,35 @@ func (r *runner) turn(ctx context.Context, now time.Time, leads bool) {
 	if r.round++; r.round%pruneEvery == 1 {
 		b.Prune()
 	}
-	if !leads {
-		// Perhaps the leader was not told all of those that are gone, and there
-		// is nobody to ask any more.
-		writes, _ := b.changed(now, roundBytes, b.gone(now, handOver*every))
-		_, err := r.commit(ctx, writes)
-		r.report(ctx, err)
-		return
-	}
-	writes, _ := b.changed(now, roundBytes, nil)
+	writes, _ := b.changed(now, roundBytes, r.mine(now, leads))
 	_, err := r.commit(ctx, writes)
-	if err == nil {
+	if leads && err == nil {
 		_, err = r.commit(ctx, b.folds(now, roundBytes, b.due(now, settle*every, b.config.Lost)))
 	}
 	r.report(ctx, err)
 }
 
-// last writes all that is not written yet.
-func (r *runner) last(ctx context.Context) {
+// mine tells the sources whose chunks are this replica's to write: those it
+// feeds and, if it leads, those that nobody feeds. Perhaps the leader was not
+// told all of those that are gone, and there is nobody to ask any more: what it
+// was told last is written by the one that fed them, the rest by anyone after
+// handOver.
+func (r *runner) mine(now time.Time, leads bool) func(*source) bool {
+	here, elsewhere := r.book.fed()
+	before := r.fed
+	r.fed = maps.Clone(here)
+	if leads {
+		return func(s *source) bool { return !elsewhere[s] }
+	}
+	for _, s := range r.book.gone(now, handOver*r.book.config.Every) {
+		here[s] = true
+	}
+	return func(s *source) bool { return here[s] || before[s] && !elsewhere[s] }
+}
+
+// last writes all that is not written yet and that nobody else feeds; one that
+// leads writes for everybody.
+func (r *runner) last(ctx context.Context, leads bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTime)
 	defer cancel()
 	select {
@@ -182,8 +196,13 @@ func (r *runner) last(ctx context.Context) {
 	default:
 		return
 	}
+	var may func(*source) bool
+	if !leads {
+		_, elsewhere := r.book.fed()
+		may = func(s *source) bool { return !elsewhere[s] }
+	}
 	for ctx.Err() == nil {
-		writes, waiting := r.book.changed(time.Now(), math.MaxInt, nil)
+		writes, waiting := r.book.changed(time.Now(), math.MaxInt, may)
 		late, err := r.commit(ctx, writes)
 		if err != nil {
 			r.report(ctx, err)

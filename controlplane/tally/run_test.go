@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,109 @@ func TestALeaderThatIsStoppedWritesOnceMore(t *testing.T) {
 		say(m.Book, "one", 1, heard("a", 7, 6))
 		m.stop()
 		wantRequests(t, start(t, k, never, Config{}).Book, "a", 7, 6)
+	})
+}
+
+// feeders says which replica feeds each node, whatever its epoch.
+type feeders struct{ sync.Map }
+
+func (f *feeders) of(node string, _ int64) string {
+	id, _ := f.Load(node)
+	s, _ := id.(string)
+	return s
+}
+
+// putting counts the notes that are put on a way to a store.
+type putting struct {
+	*mem.Keeper
+	puts *atomic.Int64
+}
+
+func (p putting) PutNotes(ctx context.Context, put []store.Note, gone []string, unless ...store.NoteCondition) error {
+	p.puts.Add(int64(len(put)))
+	return p.Keeper.PutNotes(ctx, put, gone, unless...)
+}
+
+// replicas starts three, of which the first leads.
+func replicas(t *testing.T, k *mem.Keeper, f *feeders, puts *atomic.Int64) []*member {
+	var members []*member
+	for i, id := range []string{"first", "second", "third"} {
+		lead := never
+		if i == 0 {
+			lead = always
+		}
+		members = append(members, start(t, putting{k.Another(), puts}, lead, Config{ID: id, Feeder: f.of}))
+	}
+	return members
+}
+
+func TestANodeThatReachesOneReplicaIsKnownToAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f feeders
+		var puts atomic.Int64
+		members := replicas(t, mem.New(), &f, &puts)
+		only := members[1]
+		only.Joined("one", 1)
+		f.Store("one", "second")
+		for n := uint64(1); n < 5; n++ {
+			say(only.Book, "one", 1, heard("a", 7, n))
+			pass(5 * time.Second)
+			for _, m := range members {
+				wantRequests(t, m.Book, "a", 7, n)
+			}
+		}
+		say(only.Book, "one", 1, heard("a", 7, 5)) // and goodbye
+		only.Ended("one", 1)
+		only.Left("one", 1)
+		f.Store("one", "")
+		pass(5 * time.Second)
+		for _, m := range members {
+			wantRequests(t, m.Book, "a", 7, 5)
+		}
+	})
+}
+
+func TestWhatOneReplicaAloneKnowsOutlivesIt(t *testing.T) {
+	for name, feeder := range map[string]string{"it feeds the node": "second", "nobody does": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var f feeders
+				var puts atomic.Int64
+				members := replicas(t, mem.New(), &f, &puts)
+				f.Store("one", feeder)
+				say(members[1].Book, "one", 1, heard("a", 7, 5))
+				members[1].stop()
+				synctest.Wait()
+				wantRequests(t, members[0].Book, "a", 7, 5)
+			})
+		})
+	}
+}
+
+func TestWhatEveryReplicaHearsIsWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var f feeders
+		var puts atomic.Int64
+		members := replicas(t, mem.New(), &f, &puts)
+		nodes := map[string]string{"one": "first", "two": "second", "three": "third", "four": ""}
+		for node, feeder := range nodes {
+			f.Store(node, feeder)
+			for _, m := range members {
+				m.Joined(node, 1)
+			}
+		}
+		const rounds = 30
+		for n := uint64(1); n <= rounds; n++ {
+			for node := range nodes {
+				for _, m := range members {
+					say(m.Book, node, 1, heard("a", 7, n))
+				}
+			}
+			pass(5 * time.Second)
+		}
+		if n := puts.Load(); n != rounds*int64(len(nodes)) {
+			t.Errorf("%d chunks changed %d times, and %d were written", len(nodes), rounds, n)
+		}
 	})
 }
 

@@ -1,6 +1,8 @@
 package tally
 
 import (
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -107,16 +109,38 @@ func (b *Book) running() map[*source]bool {
 }
 
 // gone returns the sources that have been gone for a while.
-func (b *Book) gone(now time.Time, while time.Duration) map[*source]bool {
+func (b *Book) gone(now time.Time, while time.Duration) []*source {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	found := map[*source]bool{}
+	var found []*source
 	for _, s := range b.sources {
 		if !s.away.IsZero() && now.Sub(s.away) >= while {
-			found[s] = true
+			found = append(found, s)
 		}
 	}
 	return found
+}
+
+// fed returns the sources that this replica feeds, and those that another
+// does. The question is asked without a lock held, as running asks its.
+func (b *Book) fed() (here, elsewhere map[*source]bool) {
+	here, elsewhere = map[*source]bool{}, map[*source]bool{}
+	if b.config.Feeder == nil {
+		return here, elsewhere
+	}
+	b.mu.Lock()
+	all := slices.Collect(maps.Values(b.sources))
+	b.mu.Unlock()
+	for _, s := range all {
+		switch b.config.Feeder(s.Node, s.Epoch) {
+		case "":
+		case b.config.ID:
+			here[s] = true
+		default:
+			elsewhere[s] = true
+		}
+	}
+	return here, elsewhere
 }
 
 // due returns the sources that may be folded, and until when that has to be

@@ -12,9 +12,14 @@
 // routes in one bucket; the base of a bucket is what dead processes carried
 // there. A dead process is folded: one transaction adds its chunk to the base,
 // removes the chunk and notes in the base that this was done; from then on
-// nothing that is still heard of it is added. Every write asks that the chunk
-// and the base are still what this replica has seen, so nothing depends on
-// who believes to be the elected writer.
+// nothing that is still heard of it is added.
+//
+// A chunk is written by the replica that feeds its node, since that is sure to
+// hear all the node reports; so each is written once, and a node that reaches
+// one replica only is known to all. What nobody feeds is written, and all that
+// is dead folded, by an elected leader. Every write asks that the chunk and the
+// base are still what this replica has seen, so nothing depends on who believes
+// to feed or to lead.
 //
 //   - Book is the memory. It has neither clock nor goroutine.
 //   - Book.Run follows the notes and writes them.
@@ -41,6 +46,11 @@ type Config struct {
 	// replica is known to run all the same, as by a lease. Nil: none is. It is
 	// called without locks held.
 	Running func(node string, epoch int64) bool
+	// ID is this replica's, among those that Feeder tells.
+	ID string
+	// Feeder tells which replica feeds a node process, empty if none is known
+	// to. Nil: none ever is. It is called without locks held.
+	Feeder func(node string, epoch int64) string
 	// Every is the time between two checkpoints. Default 5 s.
 	Every time.Duration
 	// Lost is how long a process must have been gone before it is folded when
