@@ -32,8 +32,8 @@ func (n *nodeFlags) add(f *pflag.FlagSet, listen string, drain time.Duration) {
 	f.StringSliceVar(&n.listen, "listen", []string{listen}, "address for public traffic, or LISTENER=ADDRESS; may be repeated")
 	n.tls.add(f, "", "public traffic")
 	f.StringSliceVar(&n.labels, "label", nil, "label of the node, KEY=VALUE; may be repeated")
-	f.StringVar(&n.admin, "admin-listen", "", "address of the admin endpoint: health, and with the node's key the table and profiles; none if not given")
-	f.BoolVar(&n.remote, "admin-remote", false, "allow --admin-listen to be other than a loopback address")
+	f.StringVar(&n.admin, "admin-listen", "", "address of the admin endpoint: health, and for this machine, with the node's key, the table and profiles; none if not given")
+	f.BoolVar(&n.remote, "admin-remote", false, "allow --admin-listen to be other than a loopback address; only health is answered to other machines")
 	f.DurationVar(&n.drain, "drain-timeout", drain, "how long running exchanges may take to end at a stop")
 	f.BoolVar(&n.unix, "allow-unix-upstreams", false, "let routes reach unix sockets of this machine")
 	f.IntVar(&n.accessLog, "access-log", 0, "log every n-th exchange; 1 is all, 0 only failures")
@@ -44,6 +44,13 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 	labels, err := labelMap(n.labels)
 	if err != nil {
 		return node.Config{}, err
+	}
+	if n.admin != "" && !n.remote {
+		if local, err := loopback("admin-listen", n.admin); err != nil {
+			return node.Config{}, err
+		} else if !local {
+			return node.Config{}, &usageError{fmt.Errorf("--admin-listen %s is not a loopback address: give --admin-remote to answer other machines about health", n.admin)}
+		}
 	}
 	c := node.Config{
 		ID: n.id, Labels: labels, Listeners: map[string]node.Listener{},
