@@ -110,11 +110,8 @@ func (b *branch[V]) insert(e *edit, h uint64, shift uint, s slot[V]) *branch[V] 
 		b.used |= bit
 		return b
 	}
-	slots := make([]slot[V], len(b.slots)+1)
-	copy(slots, b.slots[:i])
-	slots[i] = s
-	copy(slots[i+1:], b.slots[i:])
-	return &branch[V]{owner: e, used: b.used | bit, slots: slots}
+	slots := append(make([]slot[V], 0, len(b.slots)+1), b.slots...) // room for one: most get no more
+	return &branch[V]{owner: e, used: b.used | bit, slots: slices.Insert(slots, i, s)}
 }
 
 // owned returns b, or a copy of it that e may change.

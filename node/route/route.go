@@ -38,30 +38,22 @@ var errSocket = errors.New("upstreams: this node was not started to allow unix s
 
 // compile checks a record and takes it apart.
 func compile(rec *signalboxv1.Route, sockets bool) (*Route, error) {
-	if err := rules.Route(rec); err != nil {
+	p, err := rules.ParseRoute(rec)
+	if err != nil {
 		return nil, err
 	}
-	m := rules.NormalMatch(rec.GetMatch())
-	r := &Route{
+	if !sockets && slices.ContainsFunc(p.Upstreams, func(u rules.Upstream) bool { return u.Unix }) {
+		return nil, errSocket
+	}
+	return &Route{
 		Name:      rec.GetName(),
 		Created:   rec.GetMeta().GetCreatedRevision(),
 		Revision:  rec.GetMeta().GetRevision(),
-		Host:      m.GetHost(),
-		Prefix:    m.GetPathPrefix(),
-		Upstreams: make([]rules.Upstream, len(rec.GetUpstreams())),
+		Host:      p.Host,
+		Prefix:    p.Prefix,
+		Upstreams: p.Upstreams,
 		policy:    rec.GetPolicy(),
-	}
-	for i, u := range rec.GetUpstreams() {
-		up, err := rules.ParseUpstream(u.GetUrl())
-		if err != nil {
-			return nil, err
-		}
-		if up.Unix && !sockets {
-			return nil, errSocket
-		}
-		r.Upstreams[i] = up
-	}
-	return r, nil
+	}, nil
 }
 
 // same tells whether two routes of one name do the same and report as the

@@ -15,10 +15,24 @@ const maxPath = 4096
 
 // Match returns nil, or an *Invalid naming what is wrong with a match.
 func Match(m *signalboxv1.Match) error {
+	_, _, err := parseMatch(m)
+	return err
+}
+
+// NormalMatch returns the match in the form in which it is stored and
+// compared: host in lower case without a trailing dot, path prefix with its
+// leading slash and without any at the end. m must have passed Match.
+func NormalMatch(m *signalboxv1.Match) *signalboxv1.Match {
+	host, _ := Host(m.GetHost())
+	return &signalboxv1.Match{Host: host, PathPrefix: pathPrefix(m.GetPathPrefix())}
+}
+
+// parseMatch returns a match's host and path prefix in normal form, or what is
+// wrong with them.
+func parseMatch(m *signalboxv1.Match) (host, prefix string, err error) {
 	var f findings
-	if _, err := Host(m.GetHost()); err != nil {
-		f.wrap("host", err)
-	}
+	host, err = Host(m.GetHost())
+	f.wrap("host", err)
 	if p := m.GetPathPrefix(); p != "" {
 		switch {
 		case p[0] != '/':
@@ -29,15 +43,7 @@ func Match(m *signalboxv1.Match) error {
 			f.add("path_prefix", "must not hold \".\" or \"..\" segments: requests never do")
 		}
 	}
-	return f.err()
-}
-
-// NormalMatch returns the match in the form in which it is stored and
-// compared: host in lower case without a trailing dot, path prefix with its
-// leading slash and without any at the end. m must have passed Match.
-func NormalMatch(m *signalboxv1.Match) *signalboxv1.Match {
-	host, _ := Host(m.GetHost())
-	return &signalboxv1.Match{Host: host, PathPrefix: pathPrefix(m.GetPathPrefix())}
+	return host, pathPrefix(m.GetPathPrefix()), f.err()
 }
 
 // MatchName is the name a normal match is claimed by. Two matches have the

@@ -18,28 +18,46 @@ const (
 	maxDuration  = 24 * time.Hour
 )
 
+// A ParsedRoute is what a route says of which requests go where, taken apart.
+type ParsedRoute struct {
+	// Host and Prefix are the match in normal form, as of NormalMatch.
+	Host, Prefix string
+	// Upstreams are in the order of the record; there is at least one.
+	Upstreams []Upstream
+}
+
 // Route returns nil, or an *Invalid naming every field that is wrong.
 func Route(r *signalboxv1.Route) error {
+	_, err := ParseRoute(r)
+	return err
+}
+
+// ParseRoute takes a route apart, or returns an *Invalid naming every field
+// that is wrong.
+func ParseRoute(r *signalboxv1.Route) (p ParsedRoute, err error) {
 	if r == nil {
-		return &Invalid{Violations: []Violation{{Field: "route", Reason: "is missing"}}}
+		return p, &Invalid{Violations: []Violation{{Field: "route", Reason: "is missing"}}}
 	}
 	var f findings
 	f.wrap("name", routeName(r.GetName()))
-	f.wrap("match", Match(r.GetMatch()))
+	p.Host, p.Prefix, err = parseMatch(r.GetMatch())
+	f.wrap("match", err)
 	switch n := len(r.GetUpstreams()); {
 	case n == 0:
 		f.add("upstreams", "needs at least one, as {\"url\": \"http://127.0.0.1:8080\"}")
 	case n > maxUpstreams:
 		f.add("upstreams", "holds %d; at most %d are allowed", n, maxUpstreams)
 	}
+	p.Upstreams = make([]Upstream, len(r.GetUpstreams()))
 	for i, u := range r.GetUpstreams() {
-		_, err := ParseUpstream(u.GetUrl())
-		f.wrap(fmt.Sprintf("upstreams[%d].url", i), err)
+		if p.Upstreams[i], err = ParseUpstream(u.GetUrl()); err != nil {
+			f.wrap(fmt.Sprintf("upstreams[%d].url", i), err)
+		}
 	}
 	f.wrap("policy", policy(r.GetPolicy()))
 	f.wrap("data", data(r.GetData()))
 	labels(&f, "labels", r.GetLabels())
-	return f.err()
+	return p, f.err()
 }
 
 func routeName(name string) error {

@@ -42,9 +42,11 @@ func (f *findings) add(field, format string, args ...any) {
 
 // wrap adds err's violations, or err itself, below a field.
 func (f *findings) wrap(field string, err error) {
+	if err == nil {
+		return
+	}
 	var inv *Invalid
 	switch {
-	case err == nil:
 	case errors.As(err, &inv):
 		for _, v := range inv.Violations {
 			f.add(strings.Trim(field+"."+v.Field, "."), "%s", v.Reason)

@@ -62,16 +62,19 @@ func ParseUpstream(raw string) (Upstream, error) {
 	}
 	authority = authority[strings.LastIndexByte(authority, '@')+1:]
 
-	up := Upstream{Scheme: strings.ToLower(scheme)}
+	var up Upstream
 	var err error
 	if up.Path, up.Query, err = parseTail(tail); err != nil {
 		return Upstream{}, err
 	}
-	switch up.Scheme {
-	case "http", "h2c":
-		err = up.setAuthority(authority, "80")
+	// Schemes are our own words rather than pieces of raw, which can then go.
+	switch strings.ToLower(scheme) {
+	case "http":
+		up.Scheme, err = "http", up.setAuthority(authority, "80")
+	case "h2c":
+		up.Scheme, err = "h2c", up.setAuthority(authority, "80")
 	case "https":
-		err = up.setAuthority(authority, "443")
+		up.Scheme, err = "https", up.setAuthority(authority, "443")
 	case "http+unix", "unix+http":
 		err = up.setSocket(authority)
 	default:
@@ -85,7 +88,9 @@ func ParseUpstream(raw string) (Upstream, error) {
 
 // parseTail reads what follows the authority.
 func parseTail(tail string) (path, query string, err error) {
-	tail, _, _ = strings.Cut(tail, "#")
+	if tail, _, _ = strings.Cut(tail, "#"); tail == "" {
+		return "", "", nil
+	}
 	u, err := url.Parse("http://localhost" + tail)
 	if err != nil {
 		// The text of a *url.Error repeats the whole URL, its query included.
