@@ -59,7 +59,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.node.draining.Load() && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close") // on HTTP/2 this is a GOAWAY
 	}
-	if !g.node.table.served.Load() && listen.Violation(r.Context()) == nil {
+	if !g.node.table.served.Load() && listen.Violation(r) == nil {
 		h := w.Header()
 		h.Set("Retry-After", "1")
 		h.Set("Cache-Control", "no-store")

@@ -26,6 +26,8 @@ type checkedConn struct {
 	bounded     bool   // the head being read has a deadline
 	standIn     string // given in place of what was refused; empty until then
 	given       int    // bytes of it that have been given
+	method      string // of the head that was refused, as in [BadHead]
+	path        string // the same
 
 	// What was refused, once the reader has all of the stand-in. Not earlier:
 	// until then a handler may still be busy with the request before it.
@@ -159,7 +161,7 @@ func (c *checkedConn) check(b []byte) (ok, size int) {
 			size -= len("\r\n")
 			continue
 		case refused:
-			c.refuse()
+			c.refuse(b[ok:size])
 			size = ok
 		}
 		if c.bounded && (ok > 0 || why == refused) {
@@ -169,8 +171,8 @@ func (c *checkedConn) check(b []byte) (ok, size int) {
 	}
 }
 
-// refuse puts the stand-in in place of what the framer refused.
-func (c *checkedConn) refuse() {
+// refuse puts the stand-in in place of b, which the framer refused.
+func (c *checkedConn) refuse(b []byte) {
 	switch {
 	case c.frame.inABody:
 		c.standIn = standInBody
@@ -178,6 +180,9 @@ func (c *checkedConn) refuse() {
 		c.standIn = standInHead
 	default:
 		c.standIn = standInGet
+	}
+	if !c.frame.inABody {
+		c.method, c.path = claim(b)
 	}
 	c.linger.Store(true)
 }
@@ -197,7 +202,7 @@ func (c *checkedConn) readStandIn(p []byte) (int, error) {
 		if c.frame.inABody {
 			c.badBody.Store(&BadBody{wrong.reason, wrong.text})
 		} else {
-			c.badHead.Store(&BadHead{wrong.reason.status(), wrong.reason, wrong.text})
+			c.badHead.Store(&BadHead{wrong.reason.status(), wrong.reason, wrong.text, c.method, c.path})
 		}
 	}
 	return n, nil

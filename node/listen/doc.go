@@ -18,14 +18,14 @@
 //	srv := &http.Server{
 //		ConnContext:    listen.ConnContext, // lets handlers ask Violation
 //		ConnState:      listen.ConnState,   // tells the check of hijacks
-//		MaxHeaderBytes: listen.DefaultMaxHeaderBytes, // not below Config's
+//		MaxHeaderBytes: listen.ServerMaxHeaderBytes, // not below Config's
 //		Handler:        handler,
 //	}
 //	err := srv.Serve(ln) // never ServeTLS: ln has done the handshake
 //
 // and at the top of the handler, before anything is looked at:
 //
-//	if bad := listen.Violation(r.Context()); bad != nil {
+//	if bad := listen.Violation(r); bad != nil {
 //		// answer with bad.Status; the connection closes by itself
 //	}
 //
@@ -63,5 +63,6 @@
 // On TLS, ALPN decides first: a connection that negotiated h2 is handed to
 // net/http as the *tls.Conn it needs, unchecked. On cleartext, a connection
 // that starts with HTTP/2's preface is passed through unchecked; enable it with
-// http.Protocols.SetUnencryptedHTTP2.
+// http.Protocols.SetUnencryptedHTTP2. What net/http makes of such a connection
+// is held to the same rules by [Violation].
 package listen

@@ -64,6 +64,10 @@ func (h *head) field(line []byte) *violation {
 		if equalFold(name, "host") {
 			return h.hostField(value)
 		}
+	case len("Expect"):
+		if equalFold(name, "expect") {
+			return expectField(value)
+		}
 	case len("Upgrade"): // and Trailer
 		if equalFold(name, "upgrade") {
 			h.upgrade.named = h.upgrade.named || len(value) > 0
@@ -96,6 +100,17 @@ func (h *head) hostField(value []byte) *violation {
 	h.host = true
 	if !validAuthority(value) {
 		return broken(ReasonBadHost, "the Host header %s is not a host with an optional port", quoted(value))
+	}
+	return nil
+}
+
+// expectField refuses what nobody knows how to meet (RFC 9110, section 10.1.1).
+// net/http would too, without a word to its handler.
+func expectField(value []byte) *violation {
+	for e := range elements(value) {
+		if len(e) > 0 && !equalFold(e, "100-continue") {
+			return broken(ReasonUnknownExpectation, "the Expect header %s is not 100-continue", quoted(value))
+		}
 	}
 	return nil
 }

@@ -35,7 +35,8 @@ type Config struct {
 
 	// MaxHeaderBytes is the size of the largest request head, from the method
 	// to the empty line. Zero means DefaultMaxHeaderBytes.
-	// http.Server.MaxHeaderBytes must not be smaller.
+	// http.Server.MaxHeaderBytes must not be smaller. Over HTTP/2 the limit is
+	// always the default.
 	MaxHeaderBytes int
 
 	// HeadTimeout is how long a client may take for a request head once its

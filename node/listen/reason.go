@@ -40,6 +40,7 @@ const (
 	ReasonBadEncoding         Reason = "bad_transfer_encoding"       // known codings, but not exactly "chunked"
 	ReasonEncodingInHTTP10    Reason = "transfer_encoding_in_http10" // HTTP/1.0 has no transfer codings
 	ReasonBadTrailerAnnounced Reason = "bad_trailer_announced"       // Trailer names a field that frames or routes
+	ReasonUnknownExpectation  Reason = "unknown_expectation"         // 417: Expect other than 100-continue
 )
 
 // The reasons a request body is refused for, beside those for header lines,
@@ -62,6 +63,8 @@ func (r Reason) status() int {
 		return http.StatusHTTPVersionNotSupported
 	case ReasonHeadTooLarge:
 		return http.StatusRequestHeaderFieldsTooLarge
+	case ReasonUnknownExpectation:
+		return http.StatusExpectationFailed
 	case ReasonUnknownEncoding:
 		return http.StatusNotImplemented
 	}
@@ -70,13 +73,17 @@ func (r Reason) status() int {
 
 // A BadHead says why a request head was refused.
 type BadHead struct {
-	// Status is what to answer: 400, 405, 431, 501 or 505.
+	// Status is what to answer: 400, 405, 417, 431, 501 or 505.
 	Status int
 	// Reason is the rule that was broken.
 	Reason Reason
 	// Text is a sentence for people, naming the header or element. It quotes
 	// the client, shortened and with control characters escaped.
 	Text string
+
+	// Method and Path are what the client seems to have sent, for a log: cut
+	// short, the path without its query, and empty where it cannot be told.
+	Method, Path string
 }
 
 // A BadBody says why a request's body was refused. The answer to it is 400.

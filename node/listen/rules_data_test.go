@@ -39,6 +39,7 @@ var BadHeads = []struct {
 	{"identity alone", Lines("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: identity"), 400, ReasonBadEncoding},
 	{"an empty Transfer-Encoding", Lines("POST / HTTP/1.1", "Host: a", "Transfer-Encoding:"), 400, ReasonBadEncoding},
 	{"chunked in HTTP/1.0", Lines("POST / HTTP/1.0", "Host: a", "Transfer-Encoding: chunked"), 400, ReasonEncodingInHTTP10},
+	{"an unknown expectation", Lines("POST / HTTP/1.1", "Host: a", "Content-Length: 2", "Expect: 100-continue, more"), 417, ReasonUnknownExpectation},
 	{"Trailer: Content-Length", Lines("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked", "Trailer: a, content-length"), 400, ReasonBadTrailerAnnounced},
 
 	// Header lines.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ func (s *script) Accept() (net.Conn, error)       { return s, nil }
 type heard struct {
 	text string
 	head listen.Reason // of a refused head
+	says string        // its method and path
 	body listen.Reason // of a refused body
 }
 
@@ -74,8 +76,9 @@ func hearAll(t testing.TB, sizes []int, parts ...string) (h heard) {
 	}
 	h.text = text.String()
 	ctx := listen.ConnContext(context.Background(), c)
-	if bad := listen.Violation(ctx); bad != nil {
-		h.head = bad.Reason
+	r := (&http.Request{ProtoMajor: 1}).WithContext(ctx)
+	if bad := listen.Violation(r); bad != nil {
+		h.head, h.says = bad.Reason, bad.Method+" "+bad.Path
 	}
 	if bad := listen.BodyViolation(ctx); bad != nil {
 		h.body = bad.Reason

@@ -52,7 +52,7 @@ func serveOn(t *testing.T, inner net.Listener, cfg listen.Config, handler http.H
 	srv := &http.Server{
 		ConnContext:    listen.ConnContext,
 		ConnState:      listen.ConnState,
-		MaxHeaderBytes: listen.DefaultMaxHeaderBytes,
+		MaxHeaderBytes: listen.ServerMaxHeaderBytes,
 		Protocols:      new(http.Protocols),
 		Handler:        s.answerRefused(handler),
 	}
@@ -72,7 +72,7 @@ func serveOn(t *testing.T, inner net.Listener, cfg listen.Config, handler http.H
 
 func (s *server) answerRefused(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if bad := listen.Violation(r.Context()); bad != nil {
+		if bad := listen.Violation(r); bad != nil {
 			w.Header().Set("Reason", string(bad.Reason))
 			w.WriteHeader(bad.Status)
 			_, _ = io.WriteString(w, bad.Text)

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 )
@@ -21,13 +22,25 @@ func checked(c net.Conn) *checkedConn {
 	return nil
 }
 
+// tlsKey is the context key that requests on an HTTP/2 connection with TLS have.
+type tlsKey struct{}
+
 // ConnContext is for [http.Server.ConnContext]. Without it [Violation] and
-// [BodyViolation] always answer nil.
+// [BodyViolation] know nothing of HTTP/1 requests.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if cc := checked(c); cc != nil {
 		return context.WithValue(ctx, connKey{}, cc)
 	}
+	if _, ok := c.(*tls.Conn); ok {
+		return context.WithValue(ctx, tlsKey{}, true)
+	}
 	return ctx
+}
+
+// Encrypted tells whether r came over TLS. Of an HTTP/2 request, r.TLS tells
+// only what the client wrote as its :scheme.
+func Encrypted(r *http.Request) bool {
+	return r.TLS != nil || r.ProtoMajor > 1 && r.Context().Value(tlsKey{}) != nil
 }
 
 // ConnState is for [http.Server.ConnState], or to be called from there. It does
@@ -38,14 +51,26 @@ func ConnState(c net.Conn, s http.ConnState) {
 	}
 }
 
-// Violation says why the head of the request with this context was refused. It
-// is nil for a request that is what the client sent. Ask before looking at
-// anything else of the request: nothing in it is the client's.
-func Violation(ctx context.Context) *BadHead {
-	if cc, ok := ctx.Value(connKey{}).(*checkedConn); ok {
-		return cc.badHead.Load()
+// Violation says why the head of r is refused, or nil. Ask before looking at
+// anything else of r: of a refused HTTP/1 request nothing in it is the client's.
+// HTTP/2 requests are held to the rules here and now.
+func Violation(r *http.Request) *BadHead {
+	if cc, ok := r.Context().Value(connKey{}).(*checkedConn); ok {
+		if bad := cc.badHead.Load(); bad != nil {
+			return bad
+		}
 	}
-	return nil
+	if r.ProtoMajor == 1 {
+		return nil
+	}
+	v := checkHTTP2(r)
+	if v == nil {
+		return nil
+	}
+	return &BadHead{
+		Status: v.reason.status(), Reason: v.reason, Text: v.text,
+		Method: shortMethod([]byte(r.Method)), Path: shortPath([]byte(r.RequestURI)),
+	}
 }
 
 // BodyViolation says why reading the body of the request with this context

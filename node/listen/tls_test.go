@@ -275,7 +275,7 @@ func TestConnContext(t *testing.T) {
 	if listen.ConnContext(ctx, a) != ctx {
 		t.Error("a connection that is not checked changed the context")
 	}
-	if listen.Violation(ctx) != nil || listen.BodyViolation(ctx) != nil {
+	if listen.Violation(&http.Request{ProtoMajor: 1}) != nil || listen.BodyViolation(ctx) != nil {
 		t.Error("a context without connection has a violation")
 	}
 	listen.Raw(a) // does nothing

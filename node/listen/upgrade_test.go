@@ -200,7 +200,7 @@ func TestUpgradeRefused(t *testing.T) {
 			s := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
 				_, _ = io.ReadAll(r.Body)
 				ln.wait(r.Context(), t, len(sent)+len(after)) // so that there is something to be held back
-				if r.Context().Err() != nil || listen.Violation(r.Context()) != nil {
+				if r.Context().Err() != nil || listen.Violation(r) != nil {
 					t.Error("a request was harmed by what came after it")
 				}
 				echo(w, r)
@@ -235,7 +235,7 @@ func TestARequestIsNotHarmedByTheNext(t *testing.T) {
 	bad := "GET / HTTP/1.1\n\n" + strings.Repeat("x", 5000)
 	s := serveTapped(t, func(ln *tapped, w http.ResponseWriter, r *http.Request) {
 		ln.wait(r.Context(), t, len(get("/a"))+len(bad)-5000)
-		if r.Context().Err() != nil || listen.Violation(r.Context()) != nil {
+		if r.Context().Err() != nil || listen.Violation(r) != nil {
 			t.Error("a request was harmed by what came after it")
 		}
 		echo(w, r)

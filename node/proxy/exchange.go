@@ -21,6 +21,7 @@ type exchange struct {
 	begun time.Time
 
 	// What accept finds out.
+	bad    *listen.BadHead // nil unless the head was refused
 	path   route.Path
 	query  string // with its question mark; empty when there is none
 	star   bool   // the target is "*", of a server and not of a resource
@@ -92,7 +93,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // accept finds the route for the request, or why there is none.
 func (x *exchange) accept() *failure {
-	if bad := listen.Violation(x.r.Context()); bad != nil {
+	if bad := listen.Violation(x.r); bad != nil {
+		x.bad = bad
 		return &failure{status: bad.Status, reason: Reason(bad.Reason), side: SideClient, text: bad.Text}
 	}
 	if bad := x.parseTarget(); bad != nil {

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"net/textproto"
 	"strings"
+
+	"signalbox/node/listen"
 )
 
 // An origin is where a request came from.
@@ -37,7 +39,7 @@ func originOf(remote string, l *listener) origin {
 // by now.
 func (x *exchange) setForwarded(h http.Header) {
 	proto, port := "http", "80"
-	if x.r.TLS != nil {
+	if listen.Encrypted(x.r) {
 		proto, port = "https", "443"
 	}
 	if i := strings.LastIndexByte(x.r.Host, ':'); i > strings.LastIndexByte(x.r.Host, ']') && i+1 < len(x.r.Host) {

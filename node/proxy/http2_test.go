@@ -14,12 +14,15 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 
 	"signalbox/node/listen"
 	"signalbox/node/upstream"
@@ -189,10 +192,9 @@ func TestAnEarlyAnswerDoesNotWaitForTheBodyInHTTP2(t *testing.T) {
 }
 
 // rawH2 sends one request's header fields, as no HTTP library would, and
-// returns the status, or the error code of a reset.
-func rawH2(t *testing.T, n *node, fields ...string) string {
+// returns the status with the node's reason, or the error code of a reset.
+func rawH2(t *testing.T, c *client, fields ...string) string {
 	t.Helper()
-	c := n.dial()
 	c.raw(http2.ClientPreface)
 	fr := http2.NewFramer(c, c.r)
 	_ = fr.WriteSettings()
@@ -201,7 +203,14 @@ func rawH2(t *testing.T, n *node, fields ...string) string {
 	for i := 0; i < len(fields); i += 2 {
 		_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
-	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	for first := true; first || block.Len() > 0; first = false {
+		part := block.Next(16 << 10)
+		if first {
+			_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: part, EndStream: true, EndHeaders: block.Len() == 0})
+		} else {
+			_ = fr.WriteContinuation(1, block.Len() == 0, part)
+		}
+	}
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
 		f, err := fr.ReadFrame()
@@ -210,7 +219,13 @@ func rawH2(t *testing.T, n *node, fields ...string) string {
 		}
 		switch f := f.(type) {
 		case *http2.MetaHeadersFrame:
-			return f.PseudoValue("status")
+			answer := f.PseudoValue("status")
+			for _, h := range f.RegularFields() {
+				if h.Name == "signalbox-error" {
+					answer += " " + h.Value
+				}
+			}
+			return answer
 		case *http2.RSTStreamFrame:
 			return f.ErrCode.String()
 		case *http2.GoAwayFrame:
@@ -219,47 +234,104 @@ func rawH2(t *testing.T, n *node, fields ...string) string {
 	}
 }
 
-func TestHTTP2RequestsAreHeldToTheSameRules(t *testing.T) {
-	n := plain(t)
-	n.route("/", web(t, func(http.ResponseWriter, *http.Request) {}))
-	usual := []string{":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/"}
-	with := func(kv ...string) []string {
-		out := append([]string(nil), usual...)
-		for i := 0; i < len(kv); i += 2 {
-			found := false
-			for j := 0; j < len(out); j += 2 {
-				if out[j] == kv[i] {
-					out[j+1], found = kv[i+1], true
-				}
-			}
-			if !found {
-				out = append(out, kv[i], kv[i+1])
-			}
+// h2Fields are those of a request, with some of them set to something else,
+// or added; a value of "-" leaves one out.
+func h2Fields(kv ...string) []string {
+	fields := []string{":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/"}
+	for i := 0; i < len(kv); i += 2 {
+		at := slices.Index(fields, kv[i])
+		switch {
+		case at < 0 || kv[i][0] != ':':
+			fields = append(fields, kv[i], kv[i+1])
+		case kv[i+1] == "-":
+			fields = slices.Delete(fields, at, at+2)
+		default:
+			fields[at+1] = kv[i+1]
 		}
-		return out
 	}
-	for name, c := range map[string]struct {
+	return fields
+}
+
+func TestHTTP2RequestsAreHeldToTheSameRules(t *testing.T) {
+	const kib = 1 << 10
+	table := []struct {
+		name   string
 		fields []string
-		want   string
+		want   string // a status and maybe a reason, or what net/http does by itself
 	}{
-		"an ordinary request":      {usual, "200"},
-		"a path without slash":     {with(":path", "a"), "400"},
-		"a whole URI for a path":   {with(":path", "http://other/a"), "400"},
-		"a fragment":               {with(":path", "/a#b"), "400"},
-		"a space in the path":      {with(":path", "/a b"), "400"},
-		"a byte beyond ASCII":      {with(":path", "/\xe4"), "400"},
-		"a bad escape":             {with(":path", "/%zz"), "400"},
-		"user information":         {with(":authority", "u@h"), "400"},
-		"a slash in the authority": {with(":authority", "h/x"), "400"},
-		"TRACE":                    {with(":method", "TRACE"), "405"},
-		"CONNECT":                  {[]string{":method", "CONNECT", ":authority", "h:1"}, "405"},
-		"asking for all":           {with(":method", "OPTIONS", ":path", "*"), "200"},
-		"Transfer-Encoding":        {with("transfer-encoding", "chunked"), "400"},
-		"Connection":               {with("connection", "close"), "400"},
-		"Upgrade":                  {with("upgrade", "h2c"), "400"},
-	} {
-		if got := rawH2(t, n, c.fields...); got != c.want && !(c.want == "400" && got == "PROTOCOL_ERROR") {
-			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		{"an ordinary request", h2Fields(), "200"},
+		{"an unknown method of 32 bytes", h2Fields(":method", strings.Repeat("A", 32)), "200"},
+		{"an IPv6 authority with a port", h2Fields(":authority", "[::1]:80"), "200"},
+		{"a Host that says the same", h2Fields("host", "H"), "200"},
+		{"a Host for an authority", h2Fields(":authority", "-", "host", "h"), "200"},
+		{"asking for all", h2Fields(":method", "OPTIONS", ":path", "*"), "200"},
+		{"a bad escape in the query", h2Fields(":path", "/?%zz"), "200"},
+
+		{"a method that is no token", h2Fields(":method", "G@T"), "400 bad_method"},
+		{"a method with a space", h2Fields(":method", "GET /x"), "400 bad_method"},
+		{"a method of 33 bytes", h2Fields(":method", strings.Repeat("A", 33)), "405 method_too_long"},
+		{"TRACE", h2Fields(":method", "TRACE"), "405 method_refused"},
+		{"CONNECT", []string{":method", "CONNECT", ":authority", "h:1"}, "405 method_refused"},
+		{"a path without slash", h2Fields(":path", "a"), "PROTOCOL_ERROR"},
+		{"a whole URI for a path", h2Fields(":path", "http://other/a"), "400 bad_target"},
+		{"asking for all without OPTIONS", h2Fields(":path", "*"), "400 bad_target"},
+		{"a fragment", h2Fields(":path", "/a#b"), "400 fragment_in_target"},
+		{"a space in the path", h2Fields(":path", "/a b"), "400 space_in_target"},
+		{"a byte beyond ASCII", h2Fields(":path", "/\xe4"), "400 bad_target"},
+		{"a bad escape", h2Fields(":path", "/%zz"), "PROTOCOL_ERROR"},
+
+		{"no authority", h2Fields(":authority", "-"), "400 missing_host"},
+		{"user information", h2Fields(":authority", "u@h"), "PROTOCOL_ERROR"},
+		{"user information in a Host", h2Fields(":authority", "-", "host", "u@h"), "PROTOCOL_ERROR"},
+		{"a slash in the authority", h2Fields(":authority", "h/x"), "400 bad_host"},
+		{"a comma in the authority", h2Fields(":authority", "h,i"), "400 bad_host"},
+		{"a port beyond 65535", h2Fields(":authority", "h:65536"), "400 bad_host"},
+		{"two ports", h2Fields(":authority", "h:1:2"), "400 bad_host"},
+		{"an unclosed bracket", h2Fields(":authority", "[::1"), "400 bad_host"},
+		{"an IPv6 zone", h2Fields(":authority", "[fe80::1%25eth0]"), "400 bad_host"},
+		{"a Host that says other", h2Fields("host", "i"), "400 duplicate_host"},
+		{"two Hosts", h2Fields("host", "h", "host", "h"), "400 duplicate_host"},
+
+		{"a length that is no number", h2Fields("content-length", "+0"), "400 bad_content_length"},
+		{"a length without a body", h2Fields("content-length", "4"), "400 bad_content_length"},
+		{"two lengths", h2Fields("content-length", "0", "content-length", "0"), "400 duplicate_content_length"},
+		{"an unknown expectation", h2Fields("expect", "more"), "417 unknown_expectation"},
+		{"Trailer: Host", h2Fields("trailer", "X-A, host"), "400 bad_trailer_announced"},
+
+		{"one field beyond the limit", h2Fields("cookie", strings.Repeat("x", 64*kib)), "431 head_too_large"},
+		{"one field far beyond the limit", h2Fields("cookie", strings.Repeat("x", 200*kib)), "431 head_too_large"},
+		{"many fields beyond the limit", h2Fields(slices.Repeat([]string{"x-a", strings.Repeat("x", kib)}, 64)...), "431 head_too_large"},
+		{"a head that the limit allows", h2Fields(slices.Repeat([]string{"x-a", strings.Repeat("x", kib)}, 62)...), "200"},
+
+		{"Transfer-Encoding", h2Fields("transfer-encoding", "chunked"), "400"},
+		{"Connection", h2Fields("connection", "close"), "400"},
+		{"Upgrade", h2Fields("upgrade", "h2c"), "400"},
+	}
+	clear := plain(t)
+	secure, roots := overTLS(t)
+	for over, n := range map[string]*node{"by prior knowledge": clear, "over TLS": secure} {
+		n.listener(&signalboxv1.Listener{ErrorDetails: true})
+		n.route("/", web(t, func(w http.ResponseWriter, r *http.Request) {
+			if proto := r.Header.Get("X-Forwarded-Proto"); (proto == "https") != (n == secure) {
+				w.WriteHeader(http.StatusTeapot) // the client's :scheme was believed
+			}
+		}))
+		for _, tt := range table {
+			t.Run(tt.name+" "+over, func(t *testing.T) {
+				c := n.dial()
+				if n == secure {
+					c = newClient(t, tls.Client(c, &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"h2"}}))
+				}
+				if got := rawH2(t, c, tt.fields...); got != tt.want {
+					t.Errorf("got %s, want %s", got, tt.want)
+				}
+			})
+		}
+		if got := n.counters("r").Counters; got.NodeFailures != 0 || got.Statuses[4] != 0 {
+			t.Errorf("%s, %d are counted as the node's failures, %d answered with 5xx", over, got.NodeFailures, got.Statuses[4])
+		}
+		if strings.Contains(n.log.String(), "level=WARN") {
+			t.Errorf("%s, a client's fault is a warning: %s", over, n.log)
 		}
 	}
 }

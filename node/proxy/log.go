@@ -20,13 +20,17 @@ func (x *exchange) log() {
 	if !h.cfg.Log.Enabled(context.Background(), level) {
 		return
 	}
+	method, host, path := x.r.Method, x.r.Host, x.path.Raw // never the query, which may hold secrets
+	if x.bad != nil {                                      // and so x.r may be a stand-in
+		method, host, path = x.bad.Method, "", x.bad.Path
+	}
 	var attrs [18]slog.Attr
 	all := append(attrs[:0],
 		slog.String("listener", x.front.name),
 		slog.String("client", x.client()),
-		slog.String("method", x.r.Method),
-		slog.String("host", x.r.Host),
-		slog.String("path", x.path.Raw), // never the query, which may hold secrets
+		slog.String("method", method),
+		slog.String("host", host),
+		slog.String("path", path),
 		slog.Int("status", x.status),
 		slog.Int64("bytes_in", x.received.Load()),
 		slog.Int64("bytes_out", x.sent.Load()),

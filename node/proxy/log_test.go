@@ -55,3 +55,33 @@ func TestALineOfTheAccessLogHasTheSameFieldsEveryTime(t *testing.T) {
 		t.Errorf("the query is in %s", line)
 	}
 }
+
+func TestARefusedHeadIsLoggedAsWhatTheClientSent(t *testing.T) {
+	long := "/" + strings.Repeat("x", 300)
+	for name, c := range map[string]struct{ head, method, path string }{
+		"a bad header":     {"PUT /a/b?secret HTTP/1.1\r\nHost: h\r\nX-A : b\r\n\r\n", "PUT", "/a/b"},
+		"bare LF":          {"HEAD /a HTTP/1.1\nHost: h\n\n", "HEAD", "/a"},
+		"a whole URI":      {"GET http://user:secret@h/a?b HTTP/1.1\r\nHost: h\r\n\r\n", "GET", "/a"},
+		"no path":          {"GET http://user:secret@h?/secret HTTP/1.1\r\nHost: h\r\n\r\n", "GET", `""`},
+		"an authority":     {"CONNECT user:secret@h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "CONNECT", `""`},
+		"a long path":      {"TRACE " + long + " HTTP/1.1\r\nHost: h\r\n\r\n", "TRACE", long[:200]},
+		"a long method":    {long[1:] + " / HTTP/1.1\r\nHost: h\r\n\r\n", long[1:33], "/"},
+		"a TLS hello":      {"\x16\x03\x01\x02\x00\x01\r\n\r\n", `""`, `""`},
+		"what is no token": {"G@T /a HTTP/1.1\r\nHost: h\r\n\r\n", `""`, `""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := plain(t)
+			client := n.dial()
+			client.raw(c.head)
+			_ = client.rest()
+			var line string
+			eventually(t, "it is logged", func() bool { line = n.log.String(); return strings.Contains(line, "msg=exchange") })
+			if want := " method=" + c.method + ` host="" path=` + c.path + " status="; !strings.Contains(line, want) {
+				t.Errorf("no %s in %s", want, line)
+			}
+			if strings.Contains(line, "secret") || strings.Contains(line, "refused.invalid") {
+				t.Errorf("logged is %s", line)
+			}
+		})
+	}
+}

@@ -40,7 +40,7 @@ func Server(h *Handler, listener string) *http.Server {
 		Protocols:         &protocols,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       maxIdle,
-		MaxHeaderBytes:    listen.DefaultMaxHeaderBytes,
+		MaxHeaderBytes:    listen.ServerMaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerStream:     streamWindow,

@@ -15,29 +15,17 @@ import (
 const methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // parseTarget takes the request's target apart, byte for byte: what net/http
-// makes of it has lost how it was spelled. Of HTTP/1 requests listen has
-// checked it already; of HTTP/2 ones nobody has. "OPTIONS *" is matched as the
-// path "/", and sent on as it is unless the upstream's URL has a path.
+// makes of it has lost how it was spelled. listen has checked it already.
+// "OPTIONS *" is matched as the path "/", and sent on as it is unless the
+// upstream's URL has a path.
 func (x *exchange) parseTarget() *failure {
-	switch x.r.Method {
-	case http.MethodConnect, http.MethodTrace:
-		return &failure{status: http.StatusMethodNotAllowed, reason: Reason(listen.ReasonMethodRefused), side: SideClient,
-			text: "the method " + x.r.Method + " is not served here"}
-	}
 	target := x.r.RequestURI
 	switch {
 	case strings.HasPrefix(target, "/"):
 	case target == "*" && x.r.Method == http.MethodOptions:
 		target, x.star = "/", true
-	case x.r.ProtoMajor == 1:
-		target = pathOf(target)
 	default:
-		return refused(listen.ReasonBadTarget, "the request's path does not begin with a slash")
-	}
-	if x.r.ProtoMajor > 1 {
-		if bad := checkTarget(target, x.r.Host); bad != nil {
-			return bad
-		}
+		target = pathOf(target)
 	}
 	path := target
 	if i := strings.IndexByte(target, '?'); i >= 0 {
@@ -62,29 +50,6 @@ func pathOf(uri string) string {
 		return "/" + rest[i:]
 	}
 	return rest[i:]
-}
-
-// checkTarget holds what came in HTTP/2's pseudo-headers to what HTTP/1
-// requests are held to, since it may be sent on in an HTTP/1 request.
-func checkTarget(target, host string) *failure {
-	for i := range len(target) {
-		switch c := target[i]; {
-		case c == '#':
-			return refused(listen.ReasonFragmentInTarget, "the request's path has a fragment")
-		case c <= ' ' || c >= 0x7f:
-			return refused(listen.ReasonBadTarget, "the request's path has a byte in it which must be percent-encoded")
-		}
-	}
-	for i := range len(host) {
-		c := host[i]
-		if ('a' > c|0x20 || c|0x20 > 'z') && ('0' > c || c > '9') && !strings.ContainsRune("-._~:[]", rune(c)) {
-			return refused(listen.ReasonBadHost, "the request's authority is not host:port")
-		}
-	}
-	if host == "" {
-		return refused(listen.ReasonMissingHost, "the request has no authority")
-	}
-	return nil
 }
 
 // url returns what the request's URL is for an upstream, such that it is sent
