@@ -53,8 +53,8 @@ func newListenerPut() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&l.TrustedProxies, "trusted-proxy", nil, "address or CIDR prefix whose forwarding headers are believed; may be repeated")
-	f.StringArrayVar(&l.AllowedHeaderNames, "allow-header", nil, "header name with _ or . to forward all the same; may be repeated")
+	f.StringSliceVar(&l.TrustedProxies, "trusted-proxy", nil, "address or CIDR prefix whose forwarding headers are believed; may be repeated")
+	f.StringSliceVar(&l.AllowedHeaderNames, "allow-header", nil, "header name with _ or . to forward all the same; may be repeated")
 	f.BoolVar(&l.ErrorDetails, "error-details", false, "add the header signalbox-error to a node's own answers")
 	f.StringVarP(&file, "file", "f", "", "file with the listener instead of flags; - is standard input")
 	w.add(f)

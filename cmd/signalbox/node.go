@@ -63,6 +63,9 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 		if !named {
 			name, addr = "public", l
 		}
+		if err := checkAddress("listen", addr); err != nil {
+			return node.Config{}, err
+		}
 		if _, twice := c.Listeners[name]; twice {
 			return node.Config{}, &usageError{fmt.Errorf("--listen names the listener %q twice", name)}
 		}
@@ -106,6 +109,9 @@ of scope "node".`,
 			running, err := node.New(c)
 			if err != nil {
 				return &usageError{err}
+			}
+			if err := running.Listen(cmd.Context()); err != nil {
+				return bindHint(err)
 			}
 			return running.Run(cmd.Context())
 		},

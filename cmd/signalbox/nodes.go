@@ -47,7 +47,7 @@ func newNodesList() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&request.NamePrefix, "prefix", "", "only names that begin so")
-	cmd.Flags().StringArrayVar(&request.Labels, "label", nil, "only with this label, KEY or KEY=VALUE; may be repeated")
+	cmd.Flags().StringSliceVar(&request.Labels, "label", nil, "only with this label, KEY or KEY=VALUE; may be repeated")
 	c.add(cmd.Flags())
 	return cmd
 }

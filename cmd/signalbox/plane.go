@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -168,15 +167,6 @@ func (pl *plane) run(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
-}
-
-// listenTCP binds an address, and names the flag it came from if it cannot.
-func listenTCP(flag, addr string) (net.Listener, error) {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("--%s %s: %w", flag, addr, errors.Unwrap(err))
-	}
-	return ln, nil
 }
 
 func newControlPlane() *cobra.Command {

@@ -63,11 +63,11 @@ signalbox.v1.Route. A list is one transaction: all are written, or none.`,
 	f := cmd.Flags()
 	f.StringVar(&r.host, "host", "", "host to match, or *.DOMAIN; any if not given")
 	f.StringVar(&r.path, "path", "", "path prefix to match; / if not given")
-	f.StringArrayVar(&r.to, "to", nil, "upstream URL; several are taken in turn")
+	f.StringSliceVar(&r.to, "to", nil, "upstream URL; several are taken in turn")
 	f.BoolVar(&r.strip, "strip-prefix", false, "send requests on without the matched prefix")
 	f.BoolVar(&r.upstream, "upstream-host", false, "send the upstream's own host instead of the client's")
 	f.StringVar(&r.data, "data", "", "JSON object to keep with the route")
-	f.StringArrayVar(&r.labels, "label", nil, "label, KEY=VALUE; may be repeated")
+	f.StringSliceVar(&r.labels, "label", nil, "label, KEY=VALUE; may be repeated")
 	f.StringVarP(&file, "file", "f", "", "file with routes instead of flags; - is standard input")
 	f.BoolVar(&cut, "split", false, "allow a long list to be written in several transactions")
 	w.add(f)
@@ -178,7 +178,7 @@ func newRouteList() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&request.NamePrefix, "prefix", "", "only names that begin so")
-	f.StringArrayVar(&request.Labels, "label", nil, "only with this label, KEY or KEY=VALUE; may be repeated")
+	f.StringSliceVar(&request.Labels, "label", nil, "only with this label, KEY or KEY=VALUE; may be repeated")
 	f.StringVar(&inactive, "inactive-since", "", "only those without activity since this time, as 2026-01-02T15:04:05Z")
 	c.add(f)
 	return cmd

@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,8 +35,8 @@ func fillFlags(cmd *cobra.Command) error {
 			f.Changed = true
 			return
 		}
-		for _, value := range file[f.Name] {
-			if err := f.Value.Set(value); err != nil {
+		if value, ok := file[f.Name]; ok {
+			if err := setLine(f.Value, value); err != nil {
 				wrong = &usageError{fmt.Errorf("config file: %s: %w", f.Name, err)}
 			}
 			f.Changed = true
@@ -47,10 +50,27 @@ func envName(flag string) string {
 	return "SIGNALBOX_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// setLine gives a flag the value of a line of the config file. The elements
+// of a list are taken as they are; a text is read as on the command line,
+// where commas part a list.
+func setLine(flag pflag.Value, value any) error {
+	values, list, err := configValues(value)
+	if err != nil {
+		return err
+	}
+	if several, ok := flag.(pflag.SliceValue); ok && list {
+		return several.Replace(values)
+	}
+	if len(values) != 1 {
+		return fmt.Errorf("must be one value, and is a list of %d", len(values))
+	}
+	return flag.Set(values[0])
+}
+
 // readConfig reads the config file, if there is one. It may hold flags of
 // other commands, so that a host needs one file; names that no command has are
 // refused.
-func readConfig(cmd *cobra.Command) (map[string][]string, error) {
+func readConfig(cmd *cobra.Command) (map[string]any, error) {
 	name, _ := cmd.Flags().GetString("config")
 	if name == "" {
 		name = os.Getenv(envName("config"))
@@ -67,16 +87,15 @@ func readConfig(cmd *cobra.Command) (map[string][]string, error) {
 		return nil, &usageError{fmt.Errorf("config file %s: %w", name, err)}
 	}
 	known := flagNames(cmd.Root())
-	values := make(map[string][]string, len(lines))
 	for key, value := range lines {
 		if !known[key] {
 			return nil, &usageError{fmt.Errorf("config file %s: no command has a flag %q", name, key)}
 		}
-		if values[key], err = configValues(value); err != nil {
+		if _, _, err := configValues(value); err != nil {
 			return nil, &usageError{fmt.Errorf("config file %s: %s: %w", name, key, err)}
 		}
 	}
-	return values, nil
+	return lines, nil
 }
 
 // parseConfig reads a file's lines, with numbers as they are written.
@@ -89,30 +108,39 @@ func parseConfig(text []byte) (lines map[string]any, err error) {
 	return lines, d.Decode(&lines)
 }
 
-// configValues is a YAML value as a flag would be given it, once for each
-// element of a list.
-func configValues(value any) ([]string, error) {
-	switch v := value.(type) {
+// configValues are the values in a line of the config file: one, or those of
+// a list. A map is a list of KEY=VALUE.
+func configValues(line any) (values []string, list bool, err error) {
+	switch v := line.(type) {
 	case []any:
-		var all []string
 		for _, e := range v {
-			one, err := configValues(e)
+			one, err := configValue(e)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
-			all = append(all, one...)
+			values = append(values, one)
 		}
-		return all, nil
+		return values, true, nil
 	case map[string]any:
-		var all []string
-		for key, e := range v {
-			all = append(all, fmt.Sprintf("%s=%v", key, e))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			one, err := configValue(v[key])
+			if err != nil {
+				return nil, false, err
+			}
+			values = append(values, key+"="+one)
 		}
-		return all, nil
-	case string, bool, json.Number:
-		return []string{fmt.Sprint(v)}, nil
+		return values, true, nil
 	}
-	return nil, fmt.Errorf("must be a text, a number, true or false, or a list of them")
+	one, err := configValue(line)
+	return []string{one}, false, err
+}
+
+func configValue(v any) (string, error) {
+	switch v.(type) {
+	case string, bool, json.Number:
+		return fmt.Sprint(v), nil
+	}
+	return "", errors.New("must be a text, a number, true or false, or a list of them")
 }
 
 // flagNames is every flag of every command.

@@ -3,10 +3,12 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // parsed runs a command line up to where its command would begin, and returns
@@ -75,6 +77,62 @@ func TestListsOfFlags(t *testing.T) {
 	}
 }
 
+// Every flag that takes several values takes them in the same ways.
+func TestListsAreWrittenInOneWay(t *testing.T) {
+	const want = "[http://a:1,http://b:2]"
+	cases := map[string][]string{
+		"repeated":       {"--to", "http://a:1", "--to", "http://b:2"},
+		"with commas":    {"--to", "http://a:1,http://b:2"},
+		"by environment": nil,
+		"by file":        {"--config", file(t, "to: ['http://a:1', 'http://b:2']")},
+		"by file, text":  {"--config", file(t, "to: http://a:1,http://b:2")},
+	}
+	for name, args := range cases {
+		t.Run(name, func(t *testing.T) {
+			if args == nil {
+				t.Setenv("SIGNALBOX_TO", "http://a:1,http://b:2")
+			}
+			cmd, err := parsed(t, append([]string{"route", "put", "x"}, args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cmd.Flags().Lookup("to").Value.String(); got != want {
+				t.Errorf("--to is %s, want %s", got, want)
+			}
+		})
+	}
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() == "stringArray" {
+				t.Errorf("--%s of %s takes no commas, as all other lists do", f.Name, c.CommandPath())
+			}
+		})
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(newRoot())
+}
+
+// A comma within a value is possible, too.
+func TestValuesWithCommas(t *testing.T) {
+	for name, args := range map[string][]string{
+		"in quotes":       {"--to", `"http://a:1/x,y"`},
+		"in a file, list": {"--config", file(t, "to: ['http://a:1/x,y']")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd, err := parsed(t, append([]string{"route", "put", "x"}, args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := cmd.Flags().GetStringSlice("to"); err != nil || !slices.Equal(got, []string{"http://a:1/x,y"}) {
+				t.Errorf("--to is %q, %v", got, err)
+			}
+		})
+	}
+}
+
 // What is wrong is said with where it stands, and exits with 2.
 func TestWrongSettings(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -91,6 +149,7 @@ func TestWrongSettings(t *testing.T) {
 		"a file that is not YAML":       {[]string{"up", "--config", file(t, ": [")}, "", "config file"},
 		"a name that no command has":    {[]string{"up", "--config", file(t, "api_listen: x")}, "", "api_listen"},
 		"a wrong value in the file":     {[]string{"up", "--config", file(t, "lease-ttl: soon")}, "", "lease-ttl"},
+		"a list for one value":          {[]string{"up", "--config", file(t, "lease-ttl: [1s, 2s]")}, "", "lease-ttl"},
 		"a value of no kind for a flag": {[]string{"up", "--config", file(t, "lease-ttl: null")}, "", "lease-ttl"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -129,7 +129,7 @@ func (u *upFlags) newNode(ctx context.Context, pl *plane, key string, log *slog.
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	return n, n.Listen(ctx)
+	return n, bindHint(n.Listen(ctx))
 }
 
 // awaitReady waits until the node is ready, or ctx ends.
