@@ -3,7 +3,6 @@ package node
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -136,25 +135,38 @@ func TestNodeCutsWhatTakesLongerThanDrainTimeout(t *testing.T) {
 	}))
 	t.Cleanup(slow.Close)
 	p.put("/slow", slow.URL)
-	conn, err := net.Dial("tcp", n.Addr("public"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if _, err := fmt.Fprint(conn, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
+	conn := n.dial("GET /slow HTTP/1.1", "Host: a")
 	<-begun
 	n.end()
-	if b, err := io.ReadAll(conn); err == nil && strings.HasPrefix(string(b), "HTTP/1.1 200") {
-		t.Errorf("the request was answered: %q", b)
+	if b, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 503 ") || !strings.Contains(string(b), "(shutting_down)") {
+		t.Errorf("the request was answered %q, %v", b, err)
 	}
 }
 
-func TestNodeClosesUpgradedConnectionsWhenItStops(t *testing.T) {
-	p := newPlane(t, "cp1")
-	n := start(t, Config{ControlPlanes: []string{p.addr}, DrainTimeout: 100 * time.Millisecond})
-	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+// dial opens a connection to the public listener and sends a request's head.
+func (r *running) dial(lines ...string) *bufio.Reader {
+	r.t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(r.t.Context(), "tcp", r.Addr("public"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
+		r.t.Fatal(err)
+	}
+	return bufio.NewReader(conn)
+}
+
+// sockets is an upstream that switches to WebSockets when it is let, and ends
+// them when asked for. It says on the first channel that it was asked.
+func sockets(t *testing.T, asked chan<- string, let, end <-chan struct{}) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		if r.URL.Path == "/ws/late" {
+			<-let
+		}
 		c, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
@@ -163,26 +175,67 @@ func TestNodeClosesUpgradedConnectionsWhenItStops(t *testing.T) {
 		defer func() { _ = c.Close() }()
 		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_ = rw.Flush()
-		_, _ = io.Copy(c, rw)
+		if r.URL.Path == "/ws/first" {
+			<-end
+			return
+		}
+		_, _ = io.Copy(io.Discard, rw)
 	}))
-	t.Cleanup(echo.Close)
-	p.put("/ws", echo.URL)
-	conn, err := net.Dial("tcp", n.Addr("public"))
-	if err != nil {
-		t.Fatal(err)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+var toWebSocket = []string{"Host: a", "Connection: Upgrade", "Upgrade: websocket"}
+
+// switched reads the answer that switches protocols.
+func switched(t *testing.T, in *bufio.Reader) {
+	t.Helper()
+	res, err := http.ReadResponse(in, nil)
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the answer is %v, %v", res, err)
 	}
-	defer func() { _ = conn.Close() }()
-	if _, err := fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	in := bufio.NewReader(conn)
-	line, err := in.ReadString('\n')
-	if err != nil || !strings.Contains(line, "101") {
-		t.Fatalf("the answer is %q, %v", line, err)
-	}
+}
+
+// goingAway is what a WebSocket ends with when its node does.
+const goingAway = "\x88\x02\x03\xe9"
+
+func TestNodeClosesUpgradedConnectionsOnceAllElseIsOver(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}}) // with time enough
+	asked := make(chan string, 2)
+	p.put("/ws", sockets(t, asked, nil, nil))
+	in := n.dial(append([]string{"GET /ws/other HTTP/1.1"}, toWebSocket...)...)
+	switched(t, in)
 	n.end()
-	if _, err := io.Copy(io.Discard, in); err != nil {
-		t.Logf("the connection ended with %v", err)
+	if got, err := io.ReadAll(in); err != nil || string(got) != goingAway {
+		t.Errorf("the WebSocket ended with % x, %v", got, err)
+	}
+}
+
+func TestAWebSocketOpenedLateInADrainIsToldOfTheEnd(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	asked, let, end := make(chan string, 2), make(chan struct{}), make(chan struct{})
+	p.put("/ws", sockets(t, asked, let, end))
+	first := n.dial(append([]string{"GET /ws/first HTTP/1.1"}, toWebSocket...)...)
+	switched(t, first)
+	late := n.dial(append([]string{"GET /ws/late HTTP/1.1"}, toWebSocket...)...)
+	for range 2 {
+		<-asked
+	}
+	n.stop()
+	p.until("not ready", func(m *signalboxv1.ConnectRequest) bool { return m.GetReport() != nil && !m.GetReport().GetReady() })
+	close(end) // the last of the WebSockets ends by itself
+	if got, err := io.ReadAll(first); err != nil || len(got) > 0 {
+		t.Errorf("the first ended with % x, %v", got, err)
+	}
+	close(let)
+	switched(t, late)
+	if got, err := io.ReadAll(late); err != nil || string(got) != goingAway {
+		t.Errorf("the late one ended with % x, %v", got, err)
+	}
+	if err := <-n.ended; err != nil {
+		t.Errorf("Run returned %v", err)
 	}
 }
 

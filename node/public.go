@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"signalbox/node/listen"
 	"signalbox/node/proxy"
@@ -71,30 +72,44 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// finish stops accepting, lets running exchanges and switched protocols end for
-// as long as they may, and closes what is left.
+// farewell is how long exchanges have to end once they are told to.
+const farewell = time.Second
+
+// finish stops accepting, lets running exchanges end for as long as they may,
+// and ends what is left: protocols that were switched, which might never end by
+// themselves, and then exchanges that took too long.
 func (n *Node) finish(ctx context.Context) {
-	running, cancel := context.WithTimeout(ctx, n.conf.DrainTimeout)
-	defer cancel()
-	var all sync.WaitGroup
-	for _, f := range n.fronts {
-		all.Go(func() {
-			if err := f.server.Shutdown(running); err != nil {
-				n.log.Warn("exchanges were cut off", "listener", f.name, "err", err)
-				_ = f.server.Close() // its errors are those of connections that are gone
-			}
-		})
+	left := n.shutdown(ctx, n.fronts, n.conf.DrainTimeout)
+	for _, f := range left {
+		n.log.Warn("exchanges are cut off", "listener", f.name)
 	}
-	all.Go(func() {
-		if err := n.proxy.Close(running); err != nil {
-			n.log.Debug("upgraded connections were closed", "err", err)
-		}
-	})
-	all.Wait()
+	n.proxy.Close()
+	for _, f := range n.shutdown(ctx, left, farewell) {
+		_ = f.server.Close() // its errors are those of connections that are gone
+	}
 	// What is left has no more time.
 	over, end := context.WithCancel(ctx)
 	end()
 	if err := n.pools.Close(over); err != nil {
 		n.log.Debug("connections to upstreams were cut", "err", err)
 	}
+}
+
+// shutdown waits until nothing runs on some listeners, and returns those on
+// which something still does when the time is up.
+func (n *Node) shutdown(ctx context.Context, fronts []*front, limit time.Duration) (left []*front) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var all sync.WaitGroup
+	errs := make([]error, len(fronts))
+	for i, f := range fronts {
+		all.Go(func() { errs[i] = f.server.Shutdown(ctx) })
+	}
+	all.Wait()
+	for i, f := range fronts {
+		if errors.Is(errs[i], context.DeadlineExceeded) {
+			left = append(left, f)
+		}
+	}
+	return left
 }

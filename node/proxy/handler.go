@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -36,6 +37,11 @@ type Handler struct {
 	failures failures
 	streams  streams
 
+	// running is what the contexts of all exchanges on a Server are made from;
+	// end ends it, with the cause.
+	running context.Context //nolint:containedctx // it is there before any call
+	end     context.CancelCauseFunc
+
 	mu     sync.Mutex // of those who change what is served
 	fronts map[string]*front
 	rules  map[string]*listener
@@ -50,6 +56,7 @@ func New(cfg Config) *Handler {
 		cfg.Book = report.New()
 	}
 	h := &Handler{cfg: cfg, fronts: map[string]*front{}, rules: map[string]*listener{}}
+	h.running, h.end = context.WithCancelCause(context.Background())
 	h.table.Store(route.New(route.Config{}))
 	return h
 }

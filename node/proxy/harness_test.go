@@ -84,9 +84,9 @@ func start(t testing.TB, upstreams upstream.Config, accept listen.Config) *node 
 	t.Cleanup(func() {
 		_ = n.server.Close()
 		served.Wait()
+		n.handler.Close()
 		gone, cancel := context.WithCancel(context.Background())
 		cancel()
-		_ = n.handler.Close(gone)
 		_ = n.pools.Close(gone)
 	})
 	return n

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -48,6 +50,7 @@ func Server(h *Handler, listener string) *http.Server {
 			SendPingTimeout:               pingAfter,
 			PingTimeout:                   pingTimeout,
 		},
+		BaseContext:                  func(net.Listener) context.Context { return h.running },
 		ConnContext:                  listen.ConnContext,
 		ConnState:                    (&idleWatch{front: f}).state,
 		DisableGeneralOptionsHandler: true,

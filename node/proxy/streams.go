@@ -1,7 +1,8 @@
 package proxy
 
 import (
-	"context"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -37,32 +38,22 @@ func (s *streams) remove(one *stream) {
 	}
 }
 
-// close waits until all streams have ended, or ctx; then it stops the rest.
-func (s *streams) close(ctx context.Context) error {
+// close lets no more streams in, stops those that there are, and waits until
+// they have ended.
+func (s *streams) close() {
 	empty := make(chan struct{})
 	s.mu.Lock()
-	if len(s.all) == 0 {
-		s.closed = true
-		s.mu.Unlock()
-		return nil
-	}
-	s.empty = empty
-	s.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
 	s.closed = true
-	rest := make([]*stream, 0, len(s.all))
-	for one := range s.all {
-		rest = append(rest, one)
+	rest := slices.Collect(maps.Keys(s.all))
+	if len(rest) > 0 {
+		s.empty = empty
 	}
 	s.mu.Unlock()
+	if len(rest) == 0 {
+		return
+	}
 	for _, one := range rest {
 		one.stop(errShutdown)
 	}
 	<-empty
-	return context.Cause(ctx)
 }

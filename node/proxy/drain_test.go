@@ -1,0 +1,75 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestExchangesThatACloseEndsAreLoggedAsThat(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	waiting, _ := n.asked(o, "GET /waiting HTTP/1.1")
+	begun, up := n.asked(o, "GET /begun HTTP/1.1")
+	up.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+	begun.head()
+	begun.exactly(len("1\r\na\r\n"))
+	sending := n.dial()
+	sending.send("POST /sending HTTP/1.1", "Host: h", "Content-Length: 10")
+	o.accept(t).head()
+
+	n.handler.Close()
+	for name, c := range map[string]*client{"one that waits": waiting, "one that sends": sending} {
+		if got := c.rest(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "Connection: close\r\n") || !strings.Contains(got, "(shutting_down)") {
+			t.Errorf("%s got %s", name, got)
+		}
+	}
+	if got := begun.rest(); got != "" {
+		t.Errorf("what had begun goes on with %q, which looks like an end", got)
+	}
+	for path, status := range map[string]int{"waiting": 503, "begun": 200, "sending": 503} {
+		eventually(t, path+" is logged", func() bool {
+			for line := range strings.Lines(n.log.String()) {
+				if strings.Contains(line, " path=/"+path) {
+					if !strings.Contains(line, fmt.Sprintf(" status=%d ", status)) || !strings.Contains(line, " reason=shutting_down side=node") {
+						t.Errorf("logged is %s", line)
+					}
+					return true
+				}
+			}
+			return false
+		})
+	}
+
+	// Whoever comes still is told the same, and switches no protocol.
+	for _, head := range []string{"GET / HTTP/1.1", "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket"} {
+		late := n.dial()
+		late.send(head, "Host: h")
+		if got := late.rest(); !strings.Contains(got, "(shutting_down)") {
+			t.Errorf("a late one got %s", got)
+		}
+	}
+}
+
+func TestExchangesOverHTTP2AreToldOfACloseToo(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	got := make(chan string, 1)
+	go func() {
+		res, err := browser(t, nil, h2c).Get("http://" + n.addr + "/")
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		_ = res.Body.Close()
+		got <- res.Status
+	}()
+	o.accept(t).head()
+	n.handler.Close()
+	if got := <-got; got != "503 "+http.StatusText(503) {
+		t.Errorf("got %s", got)
+	}
+}
