@@ -81,7 +81,7 @@ type ControlPlane struct {
 func New(c Config) *ControlPlane {
 	cp := &ControlPlane{config: c, nodes: observe.NewNodes(), replica: replica.New(c.Records, c.Log)}
 	cp.tally = tally.New(tally.Config{Exists: cp.routeExists, Running: cp.nodes.Live, ID: c.ID, Feeder: cp.nodes.Feeder, Log: c.Log})
-	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes.Leased)
+	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes)
 	cp.keys = auth.New(cp.replica)
 	return cp
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"signalbox/controlplane"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -147,4 +149,95 @@ func TestHealth(t *testing.T) {
 	until(healthv1.HealthCheckResponse_NOT_SERVING)
 	keeper.SetAvailable(true)
 	until(healthv1.HealthCheckResponse_SERVING)
+}
+
+// A node's end of a stream, which takes every update and acknowledges it.
+type node struct {
+	stream signalboxv1.FeedService_ConnectClient
+	fed    chan struct{} // closed when the first update was acknowledged
+}
+
+func connect(t *testing.T, conn *grpc.ClientConn, key, name string) *node {
+	t.Helper()
+	stream, err := signalboxv1.NewFeedServiceClient(conn).Connect(as(t, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{stream: stream, fed: make(chan struct{})}
+	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Hello{Hello: &signalboxv1.Hello{Node: name, Epoch: 1}}})
+	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: &signalboxv1.Feed{}}})
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	serving.Go(n.serve)
+	<-n.fed
+	return n
+}
+
+func (n *node) say(t *testing.T, m *signalboxv1.ConnectRequest) {
+	t.Helper()
+	if err := n.stream.Send(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serve acknowledges until the stream ends.
+func (n *node) serve() {
+	first := sync.OnceFunc(func() { close(n.fed) })
+	for {
+		m, err := n.stream.Recv()
+		if err != nil {
+			return
+		}
+		if up := m.GetUpdate(); up != nil && up.GetPart() == up.GetParts() {
+			ack := &signalboxv1.Ack{Version: up.GetTo(), Ready: true}
+			if n.stream.Send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Ack{Ack: ack}}) != nil {
+				return
+			}
+			first()
+		}
+	}
+}
+
+// until asks again and again, until it is so.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	over := time.After(20 * time.Second)
+	for !is() {
+		select {
+		case <-again.C:
+		case <-over:
+			t.Fatal("not within 20 s: " + what)
+		}
+	}
+}
+
+// A node with a stream to one of two replicas is waited for at the other too,
+// and what it carried is answered there.
+func TestANodeThatReachesOneReplica(t *testing.T) {
+	keeper := mem.New()
+	const key = "sbx_a-secret-for-tests-alone"
+	one, _, _ := start(t, keeper, "one", key)
+	two, _, _ := start(t, keeper.Another(), "two", key)
+	n := connect(t, two, key, "n")
+	nodes, routes := signalboxv1.NewNodeServiceClient(one), signalboxv1.NewRouteServiceClient(one)
+	until(t, "the node is live at the other", func() bool {
+		res, err := nodes.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
+		return err == nil && res.GetNode().GetObserved().GetState() == signalboxv1.NodeState_NODE_STATE_LIVE
+	})
+	put, err := routes.PutRoute(as(t, key), &signalboxv1.PutRouteRequest{
+		Route: &signalboxv1.Route{Name: "a", Match: &signalboxv1.Match{PathPrefix: "/"}, Upstreams: []*signalboxv1.Upstream{{Url: "http://127.0.0.1:1"}}},
+		Wait:  signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(time.Minute),
+	})
+	if r := put.GetResult(); err != nil || r.GetNodesLive() != 1 || r.GetNodesServing() != 1 {
+		t.Fatalf("the write was answered with %v, %v", r, err)
+	}
+	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{Report: &signalboxv1.Report{
+		Routes: []*signalboxv1.RouteReport{{Route: "a", CreatedRevision: put.GetRoute().GetMeta().GetCreatedRevision(), Counters: &signalboxv1.RouteCounters{Requests: 7}}},
+	}}})
+	until(t, "the other knows what the node carried", func() bool {
+		res, err := routes.GetRoute(as(t, key), &signalboxv1.GetRouteRequest{Name: "a"})
+		return err == nil && res.GetObserved().GetCounters().GetRequests() == 7
+	})
 }

@@ -37,6 +37,7 @@ type Presence interface {
 	ID() string
 	Standing() (canFeed bool, members *signalboxv1.Members, changed <-chan struct{})
 	Hold(node string, lease *signalboxv1.NodeLease) presence.Token
+	Tell(node string)
 	Linger(node string, token presence.Token)
 	Release(node string, token presence.Token)
 }

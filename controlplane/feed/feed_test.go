@@ -50,7 +50,7 @@ func (noTally) Left(string, int64)                               {}
 func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
 	log := slog.New(slog.DiscardHandler)
 	p := &plane{t: t, keeper: keeper, replica: replica.New(keeper, log), nodes: observe.NewNodes()}
-	p.stand = presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, log, p.nodes.Leased)
+	p.stand = presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, log, p.nodes)
 	server := feed.New(feed.Config{Views: p.replica, Head: keeper, Presence: p.stand, Nodes: p.nodes, Tally: noTally{}, Log: log})
 	ln := bufconn.Listen(1 << 16)
 	g := grpc.NewServer(grpc.ForceServerCodecV2(feed.Codec()))
@@ -480,6 +480,30 @@ func TestLeases(t *testing.T) {
 	}
 	again.say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Goodbye{Goodbye: &signalboxv1.Goodbye{}}})
 	holder(t, two.nodes, "n", "")
+}
+
+// A node that reaches one replica only is waited for at the other: its acks
+// come with its lease, as long as they are asked for.
+func TestWaitForANodeThatIsHeardElsewhere(t *testing.T) {
+	keeper := mem.New()
+	one, two := startPlane(t, keeper, "one"), startPlane(t, keeper.Another(), "two")
+	s := two.connect("n", 1, nil)
+	s.ask()
+	s.catchUp(two.current().Version.Revision)
+	holder(t, one.nodes, "n", "two")
+	for i := range 3 {
+		rev := one.put("a")
+		waited := make(chan observe.Standing, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+			defer cancel()
+			waited <- one.nodes.Wait(ctx, store.Version{Epoch: one.current().Version.Epoch, Revision: rev})
+		}()
+		s.catchUp(rev)
+		if got := <-waited; got.Live != 1 || got.Serving != 1 {
+			t.Fatalf("wait %d ended with %+v", i, got)
+		}
+	}
 }
 
 // holder waits until a node is vouched for by a control plane, or by nobody.

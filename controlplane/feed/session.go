@@ -143,6 +143,7 @@ func (ss *session) asked(f *signalboxv1.Feed) {
 func (ss *session) acked(a *signalboxv1.Ack) {
 	version := store.Version{Epoch: a.GetVersion().GetEpoch(), Revision: store.Revision(a.GetVersion().GetRevision())}
 	ss.link.Ack(a)
+	ss.Presence.Tell(ss.hello.GetNode())
 	for _, r := range a.GetRejections() {
 		ss.log.Warn("record rejected", "rev", r.GetRevision(), "record", r.GetKind().String()+"/"+r.GetName(), "reason", r.GetReason())
 	}

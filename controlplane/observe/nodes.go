@@ -1,7 +1,7 @@
 // Package observe keeps what nodes say of themselves: who is there, what each
 // serves, what it refuses. Nodes keep a stream to every control plane, so each
 // replica knows this first-hand; the leases it is told of fill in the nodes
-// that have no stream to it.
+// that have no stream to it, with what they serve if a replica has none to them.
 //
 // A node is live while a replica vouches for it by a lease, or while it has a
 // stream here and has acknowledged something.
@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -122,12 +123,8 @@ func (l *Link) Ack(a *signalboxv1.Ack) {
 	changed := !n.acked || n.ready != a.GetReady() || len(a.GetRejections()) > 0
 	n.acked, n.ready, n.serving = true, a.GetReady(), versionOf(a.GetVersion())
 	n.refuse(a.GetRejections())
-	if n.lagging && n.serves(n.missed) {
-		n.lagging, changed = false, true
-	}
 	ns.heard(n)
-	ns.served(n)
-	if changed {
+	if ns.served(n) || changed {
 		ns.touch(n)
 	}
 }
@@ -164,11 +161,14 @@ func (l *Link) Leave(goodbye bool) {
 	ns.touch(n)
 }
 
-// Leased takes note of a node's lease, or, with nil, of its end.
+// Leased takes note of a node's lease, or, with nil, of its end. What the lease
+// tells of a node is news only of one that has no stream here.
 func (ns *Nodes) Leased(name string, lease *signalboxv1.NodeLease) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	n := ns.get(name)
+	again := n.lease != nil && lease.GetServing() != nil &&
+		n.lease.GetControlPlane() == lease.GetControlPlane() && n.lease.GetEpoch() == lease.GetEpoch()
 	n.lease = lease
 	newer := lease.GetEpoch() > n.epoch
 	if newer && n.link != nil { // the newer process is fed elsewhere
@@ -181,9 +181,60 @@ func (ns *Nodes) Leased(name string, lease *signalboxv1.NodeLease) {
 		}
 		n.epoch, n.version = lease.GetEpoch(), lease.GetSoftwareVersion()
 		n.labels, n.listeners = lease.GetLabels(), lease.GetListeners()
+		again = !ns.told(n, lease) && again
 	}
 	ns.settle(n)
-	ns.touch(n)
+	if !again {
+		ns.touch(n)
+	}
+}
+
+// told takes note of what a lease says its node acknowledged, if anything, and
+// reports whether that changed the node's standing. It may be older than what
+// the node said here before its stream ended.
+func (ns *Nodes) told(n *node, lease *signalboxv1.NodeLease) bool {
+	v := versionOf(lease.GetServing())
+	if lease.GetServing() == nil || n.serves(v) && n.serving != v {
+		return false
+	}
+	changed := n.ready != lease.GetReady() || len(lease.GetRejections()) > 0 || len(n.rejections) > 0
+	n.serving, n.ready = v, lease.GetReady()
+	n.rejections = map[store.Key]refusal{}
+	n.refuse(lease.GetRejections())
+	return ns.served(n) || changed
+}
+
+// maxTold bounds a lease with what its node says of itself, in bytes.
+const maxTold = 64 << 10
+
+// Told adds what a node acknowledged on its stream to this replica to a lease.
+func (ns *Nodes) Told(lease *signalboxv1.NodeLease, name string) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n, ok := ns.nodes[name]
+	if !ok || n.link == nil || !n.acked || n.epoch != lease.GetEpoch() {
+		return
+	}
+	o := n.observed(nil)
+	lease.Serving, lease.Rejections, lease.Ready = o.GetServing(), o.GetRejections(), o.GetReady()
+	for len(lease.Rejections) > 0 && proto.Size(lease) > maxTold {
+		lease.Rejections = lease.Rejections[:len(lease.Rejections)/2]
+	}
+}
+
+// Unheard returns the nodes that are leased and have no stream here, in order
+// of their names.
+func (ns *Nodes) Unheard() []string {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	var names []string
+	for name, n := range ns.nodes {
+		if n.lease != nil && n.link == nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Forget drops a node that is neither live nor linked, and reports whether it

@@ -3,12 +3,15 @@ package observe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"signalbox/controlplane/observe"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -268,5 +271,75 @@ func TestChanged(t *testing.T) {
 	<-next
 	if names, _, _ := ns.Changed(now); !slices.Equal(names, []string{"a"}) {
 		t.Errorf("changed: %v", names)
+	}
+}
+
+// What a lease tells of a node that has no stream here ends waits as an ack
+// does, and tells who listens no more than an ack does.
+func TestLeaseTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := observe.NewNodes()
+		lease := func(rev int64, refused ...string) *signalboxv1.NodeLease {
+			l := &signalboxv1.NodeLease{Epoch: 1, ControlPlane: "other", Serving: at(rev), Ready: true}
+			for _, name := range refused {
+				l.Rejections = append(l.Rejections, &signalboxv1.Rejection{Kind: signalboxv1.Kind_KIND_ROUTE, Name: name, Revision: 3})
+			}
+			return l
+		}
+		ns.Leased("a", &signalboxv1.NodeLease{Epoch: 1, ControlPlane: "other"})
+		if got := ns.Unheard(); !slices.Equal(got, []string{"a"}) {
+			t.Errorf("unheard: %q", got)
+		}
+		if s := missedBy(t, ns, 2, time.Second); !slices.Equal(s.Lagging, []string{"a"}) {
+			t.Errorf("told %+v of a node that nobody hears", s)
+		}
+		ns.Leased("a", lease(2))
+		if got := state(t, ns, "a"); got != signalboxv1.NodeState_NODE_STATE_LIVE {
+			t.Errorf("a is %v after it caught up", got)
+		}
+		_, seen, _ := ns.Changed(0)
+		ended := waiting(t.Context(), ns, 3)
+		synctest.Wait()
+		ns.Leased("a", lease(3))
+		if s := <-ended; s.Serving != 1 {
+			t.Errorf("the wait ended with %+v", s)
+		}
+		if names, _, _ := ns.Changed(seen); names != nil {
+			t.Errorf("serving more changed the standing of %q", names)
+		}
+		ns.Leased("a", lease(4, "bad"))
+		if got := ns.Rejections(store.Key{Kind: store.KindRoute, Name: "bad"}, 3); len(got) != 1 || got[0].GetNode() != "a" {
+			t.Errorf("rejections: %v", got)
+		}
+		a := join(t, ns, "a", 1, 6)
+		if got := ns.Unheard(); got != nil {
+			t.Errorf("unheard with a stream: %q", got)
+		}
+		ns.Leased("a", lease(5))
+		a.Leave(false)
+		ns.Leased("a", lease(5))
+		if got := ns.Get("a", nil).GetServing().GetRevision(); got != 6 {
+			t.Errorf("an old lease took a node from 6 back to %d", got)
+		}
+	})
+}
+
+// What is told of a node is what it said here, and bounded.
+func TestTold(t *testing.T) {
+	ns := observe.NewNodes()
+	var refused []*signalboxv1.Rejection
+	for i := range 1000 {
+		refused = append(refused, &signalboxv1.Rejection{Kind: signalboxv1.Kind_KIND_ROUTE, Name: fmt.Sprint(i), Revision: 3, Reason: strings.Repeat("r", 1000)})
+	}
+	join(t, ns, "a", 1, 3).Ack(&signalboxv1.Ack{Version: at(4), Rejections: refused, Ready: true})
+	lease := &signalboxv1.NodeLease{Epoch: 1}
+	ns.Told(lease, "a")
+	if n := proto.Size(lease); lease.GetServing().GetRevision() != 4 || !lease.GetReady() || n > 64<<10 || n < 30<<10 {
+		t.Errorf("told of %v, ready %t, in %d bytes", lease.GetServing(), lease.GetReady(), n)
+	}
+	older := &signalboxv1.NodeLease{}
+	ns.Told(older, "a")
+	if ns.Told(older, "b"); older.GetServing() != nil {
+		t.Errorf("told of a process that is not the node: %v", older.GetServing())
 	}
 }

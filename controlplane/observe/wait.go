@@ -75,8 +75,9 @@ func (ns *Nodes) begin(v store.Version) *wait {
 	return w
 }
 
-// served ends the waits for what a node serves by now. ns.mu is held.
-func (ns *Nodes) served(n *node) {
+// served ends the waits for what a node serves by now, and reports whether it
+// has caught up with what it lagged behind. ns.mu is held.
+func (ns *Nodes) served(n *node) (caughtUp bool) {
 	n.waits = slices.DeleteFunc(n.waits, func(w *wait) bool {
 		if !n.serves(w.version) {
 			return false
@@ -84,6 +85,10 @@ func (ns *Nodes) served(n *node) {
 		w.leave()
 		return true
 	})
+	if caughtUp = n.lagging && n.serves(n.missed); caughtUp {
+		n.lagging = false
+	}
+	return caughtUp
 }
 
 // settle ends all waits for a node that is live no more. ns.mu is held.

@@ -18,9 +18,22 @@ import (
 
 // Names of notes: a live node's and a control plane's.
 const (
-	livePrefix   = "live/"
-	memberPrefix = "member/"
+	livePrefix    = "live/"
+	memberPrefix  = "member/"
+	unheardPrefix = "unheard/"
 )
+
+// Nodes is what this replica knows of nodes.
+type Nodes interface {
+	// Leased is called, from one goroutine, with every node lease there is and
+	// with nil when it ends, on whatever replica.
+	Leased(node string, lease *signalboxv1.NodeLease)
+	// Unheard returns the nodes that are leased and have no stream to this
+	// replica, in order of their names.
+	Unheard() []string
+	// Told adds what a node of this replica's says of itself to its lease.
+	Told(lease *signalboxv1.NodeLease, node string)
+}
 
 // Config is what a replica says of itself.
 type Config struct {
@@ -40,7 +53,7 @@ type Presence struct {
 	config Config
 	notes  store.Notes
 	log    *slog.Logger
-	live   func(node string, lease *signalboxv1.NodeLease)
+	nodes  Nodes
 
 	mu      sync.Mutex
 	session store.Session // nil while there is none
@@ -49,20 +62,20 @@ type Presence struct {
 	linger  map[string]*time.Timer
 	dirty   map[string]bool // nodes whose note may not be as wanted
 	kick    chan struct{}   // wakes keep; holds one
+	unheard map[string][]string // by replica, the nodes that do not reach it
 	members map[string]*signalboxv1.MemberLease
 	moved   chan struct{} // closed and replaced when session or members change
 }
 
-// New returns a replica's presence. live is called, from one goroutine, with
-// every node lease there is and with nil when it ends, on whatever replica.
-func New(config Config, notes store.Notes, log *slog.Logger, live func(string, *signalboxv1.NodeLease)) *Presence {
+// New returns a replica's presence.
+func New(config Config, notes store.Notes, log *slog.Logger, nodes Nodes) *Presence {
 	if config.TTL == 0 {
 		config.TTL = 5 * time.Second
 	}
 	return &Presence{
-		config: config, notes: notes, log: log, live: live,
+		config: config, notes: notes, log: log, nodes: nodes,
 		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
-		members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
+		unheard: map[string][]string{}, members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
 	}
 }
 

@@ -23,7 +23,11 @@ type heard struct {
 	moved  chan struct{}
 }
 
-func (h *heard) live(node string, lease *signalboxv1.NodeLease) {
+// Unheard and Told belong to nodes that are looked at elsewhere.
+func (h *heard) Unheard() []string                   { return nil }
+func (h *heard) Told(*signalboxv1.NodeLease, string) {}
+
+func (h *heard) Leased(node string, lease *signalboxv1.NodeLease) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if delete(h.leases, node); lease != nil {
@@ -54,7 +58,7 @@ func (h *heard) wait(t *testing.T, node, want string) {
 
 func start(t *testing.T, keeper *mem.Keeper, id string) (*presence.Presence, *heard, func()) {
 	h := &heard{leases: map[string]string{}, moved: make(chan struct{})}
-	p := presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, slog.New(slog.DiscardHandler), h.live)
+	p := presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, slog.New(slog.DiscardHandler), h)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.Run(ctx) })

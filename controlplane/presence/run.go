@@ -25,6 +25,7 @@ func (p *Presence) Run(ctx context.Context) error {
 	g.Go(func() error { return p.keepSessions(ctx) })
 	g.Go(func() error { return p.notes.FollowNotes(ctx, memberPrefix, p.applyMembers) })
 	g.Go(func() error { return p.notes.FollowNotes(ctx, livePrefix, p.liveApplier()) })
+	g.Go(func() error { return p.notes.FollowNotes(ctx, unheardPrefix, p.applyUnheard) })
 	return g.Wait()
 }
 
@@ -80,12 +81,17 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 	})
 	p.log.Info("lease begun", "ttl", p.config.TTL.String())
 	var again <-chan time.Time // nil while every note is as wanted
+	var missed []string        // the nodes that the others know not to reach this replica
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-p.kick:
 			again = p.write(ctx, session)
 		case <-again:
 			again = p.write(ctx, session)
+		case <-look.C:
+			missed = p.miss(ctx, session, missed)
 		case <-session.Lost():
 			p.log.Warn("lease lost; not feeding until there is another")
 			return
@@ -113,10 +119,18 @@ func (p *Presence) write(ctx context.Context, session store.Session) <-chan time
 	dirty := p.dirty
 	p.dirty = map[string]bool{}
 	leases := make(map[string]*signalboxv1.NodeLease, len(dirty))
+	told := map[string]*signalboxv1.NodeLease{}
 	for node := range dirty {
 		leases[node] = p.wanted[node].lease
+		if leases[node] != nil && p.isUnheard(node) {
+			told[node] = proto.CloneOf(leases[node])
+		}
 	}
 	p.mu.Unlock()
+	for node, lease := range told {
+		p.nodes.Told(lease, node)
+		leases[node] = lease
+	}
 
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(16)
@@ -198,11 +212,11 @@ func (p *Presence) liveApplier() func(store.NoteChange) error {
 			}
 			delete(gone, node)
 			known[node] = true
-			p.live(node, lease)
+			p.nodes.Leased(node, lease)
 		}
 		for node := range gone {
 			delete(known, node)
-			p.live(node, nil)
+			p.nodes.Leased(node, nil)
 		}
 		return nil
 	}

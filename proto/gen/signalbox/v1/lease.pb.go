@@ -23,6 +23,10 @@ const (
 
 // NodeLease is the note that a live node's feeder keeps under its own lease,
 // as "live/NODE". No service returns it.
+//
+// What the node last acknowledged is in it only while some replica says in its
+// UnheardNodes that the node does not reach it; it is then written anew with
+// every ack.
 type NodeLease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Control plane is the id of the replica that feeds the node.
@@ -34,7 +38,13 @@ type NodeLease struct {
 	// Labels the node was started with.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Listeners maps the listener names the node has bound to their addresses.
-	Listeners     map[string]string `protobuf:"bytes,5,rep,name=listeners,proto3" json:"listeners,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Listeners map[string]string `protobuf:"bytes,5,rep,name=listeners,proto3" json:"listeners,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Serving is the version the node acknowledged; absent when nobody asked.
+	Serving *Version `protobuf:"bytes,6,opt,name=serving,proto3" json:"serving,omitempty"`
+	// Rejections are the records it refuses, as many as fit into 64 KiB.
+	Rejections []*Rejection `protobuf:"bytes,7,rep,name=rejections,proto3" json:"rejections,omitempty"`
+	// Ready is what its own readiness check answered then.
+	Ready         bool `protobuf:"varint,8,opt,name=ready,proto3" json:"ready,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -104,6 +114,75 @@ func (x *NodeLease) GetListeners() map[string]string {
 	return nil
 }
 
+func (x *NodeLease) GetServing() *Version {
+	if x != nil {
+		return x.Serving
+	}
+	return nil
+}
+
+func (x *NodeLease) GetRejections() []*Rejection {
+	if x != nil {
+		return x.Rejections
+	}
+	return nil
+}
+
+func (x *NodeLease) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+// UnheardNodes is the note that a control plane keeps under its own lease, as
+// "unheard/ID", while there are nodes that others vouch for and that have no
+// stream to it. No service returns it.
+type UnheardNodes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Nodes are their names, in order.
+	Nodes         []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnheardNodes) Reset() {
+	*x = UnheardNodes{}
+	mi := &file_signalbox_v1_lease_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnheardNodes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnheardNodes) ProtoMessage() {}
+
+func (x *UnheardNodes) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_lease_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnheardNodes.ProtoReflect.Descriptor instead.
+func (*UnheardNodes) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_lease_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UnheardNodes) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
 // MemberLease is the note that a control plane keeps under its own lease, as
 // "member/ID". No service returns it; nodes are told of it as a Member.
 type MemberLease struct {
@@ -119,7 +198,7 @@ type MemberLease struct {
 
 func (x *MemberLease) Reset() {
 	*x = MemberLease{}
-	mi := &file_signalbox_v1_lease_proto_msgTypes[1]
+	mi := &file_signalbox_v1_lease_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -131,7 +210,7 @@ func (x *MemberLease) String() string {
 func (*MemberLease) ProtoMessage() {}
 
 func (x *MemberLease) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_lease_proto_msgTypes[1]
+	mi := &file_signalbox_v1_lease_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -144,7 +223,7 @@ func (x *MemberLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLease.ProtoReflect.Descriptor instead.
 func (*MemberLease) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_lease_proto_rawDescGZIP(), []int{1}
+	return file_signalbox_v1_lease_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MemberLease) GetAddress() string {
@@ -165,19 +244,26 @@ var File_signalbox_v1_lease_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_lease_proto_rawDesc = "" +
 	"\n" +
-	"\x18signalbox/v1/lease.proto\x12\fsignalbox.v1\"\xed\x02\n" +
+	"\x18signalbox/v1/lease.proto\x12\fsignalbox.v1\x1a\x17signalbox/v1/meta.proto\"\xed\x03\n" +
 	"\tNodeLease\x12#\n" +
 	"\rcontrol_plane\x18\x01 \x01(\tR\fcontrolPlane\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12)\n" +
 	"\x10software_version\x18\x03 \x01(\tR\x0fsoftwareVersion\x12;\n" +
 	"\x06labels\x18\x04 \x03(\v2#.signalbox.v1.NodeLease.LabelsEntryR\x06labels\x12D\n" +
-	"\tlisteners\x18\x05 \x03(\v2&.signalbox.v1.NodeLease.ListenersEntryR\tlisteners\x1a9\n" +
+	"\tlisteners\x18\x05 \x03(\v2&.signalbox.v1.NodeLease.ListenersEntryR\tlisteners\x12/\n" +
+	"\aserving\x18\x06 \x01(\v2\x15.signalbox.v1.VersionR\aserving\x127\n" +
+	"\n" +
+	"rejections\x18\a \x03(\v2\x17.signalbox.v1.RejectionR\n" +
+	"rejections\x12\x14\n" +
+	"\x05ready\x18\b \x01(\bR\x05ready\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eListenersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"$\n" +
+	"\fUnheardNodes\x12\x14\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"R\n" +
 	"\vMemberLease\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12)\n" +
 	"\x10software_version\x18\x02 \x01(\tR\x0fsoftwareVersionB\x9d\x01\n" +
@@ -196,21 +282,26 @@ func file_signalbox_v1_lease_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_lease_proto_rawDescData
 }
 
-var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_signalbox_v1_lease_proto_goTypes = []any{
-	(*NodeLease)(nil),   // 0: signalbox.v1.NodeLease
-	(*MemberLease)(nil), // 1: signalbox.v1.MemberLease
-	nil,                 // 2: signalbox.v1.NodeLease.LabelsEntry
-	nil,                 // 3: signalbox.v1.NodeLease.ListenersEntry
+	(*NodeLease)(nil),    // 0: signalbox.v1.NodeLease
+	(*UnheardNodes)(nil), // 1: signalbox.v1.UnheardNodes
+	(*MemberLease)(nil),  // 2: signalbox.v1.MemberLease
+	nil,                  // 3: signalbox.v1.NodeLease.LabelsEntry
+	nil,                  // 4: signalbox.v1.NodeLease.ListenersEntry
+	(*Version)(nil),      // 5: signalbox.v1.Version
+	(*Rejection)(nil),    // 6: signalbox.v1.Rejection
 }
 var file_signalbox_v1_lease_proto_depIdxs = []int32{
-	2, // 0: signalbox.v1.NodeLease.labels:type_name -> signalbox.v1.NodeLease.LabelsEntry
-	3, // 1: signalbox.v1.NodeLease.listeners:type_name -> signalbox.v1.NodeLease.ListenersEntry
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: signalbox.v1.NodeLease.labels:type_name -> signalbox.v1.NodeLease.LabelsEntry
+	4, // 1: signalbox.v1.NodeLease.listeners:type_name -> signalbox.v1.NodeLease.ListenersEntry
+	5, // 2: signalbox.v1.NodeLease.serving:type_name -> signalbox.v1.Version
+	6, // 3: signalbox.v1.NodeLease.rejections:type_name -> signalbox.v1.Rejection
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_lease_proto_init() }
@@ -218,13 +309,14 @@ func file_signalbox_v1_lease_proto_init() {
 	if File_signalbox_v1_lease_proto != nil {
 		return
 	}
+	file_signalbox_v1_meta_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_lease_proto_rawDesc), len(file_signalbox_v1_lease_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -27,8 +27,9 @@ const (
 // NodeState is a node's standing in one word, as the answering control plane
 // sees it. A node is live while some control plane vouches for it by a lease,
 // or while it has a stream to this one and serves something. What a node
-// serves, a control plane knows by the node's own stream to it: a node that
-// cannot reach it lags there, and not elsewhere.
+// serves, a control plane knows by the node's own stream to it; of a node that
+// cannot reach it, it is told by the one that feeds the node, a second after
+// the stream was missed.
 type NodeState int32
 
 const (
