@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,10 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"sigs.k8s.io/yaml"
-
-	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // clientCommands are the operator's client: thin over the gRPC API.
@@ -54,6 +52,7 @@ type client struct {
 	tls       clientTLS
 	key       keyFlags
 	plaintext bool
+	connect   time.Duration
 	timeout   time.Duration
 	output    string
 }
@@ -63,7 +62,8 @@ func (c *client) add(f *pflag.FlagSet) {
 	c.tls.add(f, "controlplane-", "control planes")
 	c.key.add(f)
 	f.BoolVar(&c.plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be asked without TLS: the key crosses the network in the clear")
-	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long a call may take")
+	f.DurationVar(&c.connect, "connect-timeout", 5*time.Second, "how long to wait for a control plane that does not answer yet")
+	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long it may take in all")
 	f.StringVarP(&c.output, "output", "o", "table", "form of the answer: table, json or yaml")
 }
 
@@ -76,6 +76,9 @@ func (c *client) call(ctx context.Context, f func(context.Context, grpc.ClientCo
 
 // stream is call without a timeout.
 func (c *client) stream(ctx context.Context, f func(context.Context, grpc.ClientConnInterface) error) error {
+	if !slices.Contains(outputs, c.output) {
+		return &usageError{fmt.Errorf("--output %q must be table, json or yaml", c.output)}
+	}
 	creds, err := c.tls.config()
 	if err != nil {
 		return err
@@ -87,36 +90,54 @@ func (c *client) stream(ctx context.Context, f func(context.Context, grpc.Client
 	if err := guardAll("controlplane", c.addresses, creds != nil, c.plaintext); err != nil {
 		return err
 	}
-	conn, err := dial(c.addresses, creds, everyReplica)
+	conn, err := dial(c.addresses, creds, everyReplica, grpc.WithConnectParams(patient))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	if err := reach(ctx, conn, c.addresses, c.connect); err != nil {
+		return err
+	}
 	if secret != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+secret)
 	}
 	return f(ctx, conn)
 }
 
+// outputs are the forms of an answer.
+var outputs = []string{"table", "json", "yaml"}
+
 // print writes an answer in the form asked for; table writes it for people.
 func (c *client) print(w io.Writer, m proto.Message, table func(io.Writer)) error {
-	switch c.output {
-	case "table":
+	if c.output == "table" {
 		t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 		table(t)
 		return t.Flush()
-	case "json", "yaml":
-		text, err := marshalJSON(m)
-		if err == nil && c.output == "yaml" {
-			text, err = yaml.JSONToYAML(text)
-		}
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(w, strings.TrimSuffix(string(text), "\n"))
+	}
+	text, err := marshalJSON(m)
+	if err == nil && c.output == "yaml" {
+		text, err = yaml.JSONToYAML(text)
+	}
+	if err != nil {
 		return err
 	}
-	return &usageError{fmt.Errorf("--output %q must be table, json or yaml", c.output)}
+	_, err = fmt.Fprintln(w, strings.TrimSuffix(string(text), "\n"))
+	return err
+}
+
+// pageSize is how many records are asked for at once.
+const pageSize = 5000
+
+// pages calls page with the token of each page of a list, for that of the
+// next; the first and the one behind the last have none.
+func pages(page func(token string) (next string, err error)) error {
+	for token := ""; ; {
+		next, err := page(token)
+		if err != nil || next == "" {
+			return err
+		}
+		token = next
+	}
 }
 
 // marshalJSON is a message as REST has it, indented in one way (protojson
@@ -162,72 +183,6 @@ func readAll(in io.Reader, file string) ([]byte, error) {
 		return io.ReadAll(in)
 	}
 	return os.ReadFile(file) //nolint:gosec // the operator's own file
-}
-
-// writeFlags are those of every command that writes.
-type writeFlags struct {
-	expect   int64
-	validate bool
-	wait     bool
-	timeout  time.Duration
-	flags    *pflag.FlagSet
-}
-
-func (w *writeFlags) add(f *pflag.FlagSet) {
-	w.flags = f
-	f.Int64Var(&w.expect, "expect", 0, "write only if the record is at this revision; 0: only if there is none")
-	f.BoolVar(&w.validate, "validate-only", false, "check everything, write nothing")
-	w.addWait(f)
-}
-
-func (w *writeFlags) addWait(f *pflag.FlagSet) {
-	f.BoolVar(&w.wait, "wait", false, "wait until every live node serves it; exit with 7 if some do not in time, or reject it")
-	f.DurationVar(&w.timeout, "wait-timeout", 5*time.Second, "how long to wait, at most 60s")
-}
-
-// expected is the revision to expect, nil when the flag was not given.
-func (w *writeFlags) expected() *int64 {
-	if w.flags == nil || !w.flags.Changed("expect") {
-		return nil
-	}
-	return &w.expect
-}
-
-func (w *writeFlags) kind() (signalboxv1.Wait, *durationpb.Duration) {
-	if !w.wait {
-		return signalboxv1.Wait_WAIT_NONE, nil
-	}
-	return signalboxv1.Wait_WAIT_NODES, durationpb.New(w.timeout)
-}
-
-// told says what became of a write, and fails when it waited in vain.
-func (w *writeFlags) told(out io.Writer, what string, r *signalboxv1.WriteResult) error {
-	if w.validate {
-		_, err := fmt.Fprintf(out, "%s: valid, nothing written\n", what)
-		return err
-	}
-	line := fmt.Sprintf("%s: revision %d", what, r.GetVersion().GetRevision())
-	if n := len(r.GetPieces()); n > 1 {
-		line += fmt.Sprintf(", the last of %d pieces", n)
-	}
-	if w.wait {
-		line += fmt.Sprintf(", served by %d of %d nodes", r.GetNodesServing(), r.GetNodesLive())
-	}
-	if len(r.GetLagging()) > 0 && w.wait {
-		line += "; lagging: " + strings.Join(r.GetLagging(), ", ")
-	}
-	if _, err := fmt.Fprintln(out, line); err != nil {
-		return err
-	}
-	for _, no := range r.GetRejections() {
-		if _, err := fmt.Fprintf(out, "rejected by %s: %s\n", no.GetNode(), no.GetReason()); err != nil {
-			return err
-		}
-	}
-	if w.wait && len(r.GetLagging())+len(r.GetRejections()) > 0 {
-		return errLagging
-	}
-	return nil
 }
 
 // oneName takes the one argument of a command.

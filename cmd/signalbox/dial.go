@@ -44,13 +44,13 @@ func dialOptions(creds *tls.Config, service string) []grpc.DialOption {
 
 // dial returns a connection to the control planes at addresses, "host:port"
 // each; a host that has several addresses means all of them.
-func dial(addresses []string, creds *tls.Config, service string) (*grpc.ClientConn, error) {
+func dial(addresses []string, creds *tls.Config, service string, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	for _, a := range addresses {
 		if _, _, err := net.SplitHostPort(a); err != nil {
 			return nil, &usageError{fmt.Errorf("control plane %q must be HOST:PORT", a)}
 		}
 	}
-	options := dialOptions(creds, service)
+	options := append(dialOptions(creds, service), more...)
 	if len(addresses) == 1 {
 		return grpc.NewClient("dns:///"+addresses[0], options...)
 	}

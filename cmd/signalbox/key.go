@@ -70,13 +70,13 @@ func newKeyList() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := signalboxv1.NewApiKeyServiceClient(conn).ListApiKeys(ctx, &signalboxv1.ListApiKeysRequest{PageSize: 5000})
+				all, err := allKeys(ctx, signalboxv1.NewApiKeyServiceClient(conn), pageSize)
 				if err != nil {
 					return err
 				}
-				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) {
+				return c.print(cmd.OutOrStdout(), all, func(w io.Writer) {
 					_, _ = fmt.Fprintln(w, "NAME\tSCOPES\tNODE\tEXPIRES\tMADE")
-					for _, k := range answer.GetKeys() {
+					for _, k := range all.GetKeys() {
 						expires := "never"
 						if k.GetExpireTime() != nil {
 							expires = k.GetExpireTime().AsTime().Format(time.RFC3339)
@@ -92,6 +92,16 @@ func newKeyList() *cobra.Command {
 	return cmd
 }
 
+// allKeys gathers all pages.
+func allKeys(ctx context.Context, api signalboxv1.ApiKeyServiceClient, size int32) (*signalboxv1.ListApiKeysResponse, error) {
+	all := new(signalboxv1.ListApiKeysResponse)
+	return all, pages(func(token string) (string, error) {
+		page, err := api.ListApiKeys(ctx, &signalboxv1.ListApiKeysRequest{PageSize: size, PageToken: token})
+		all.Keys, all.Version = append(all.Keys, page.GetKeys()...), page.GetVersion()
+		return page.GetNextPageToken(), err
+	})
+}
+
 func newKeyDelete() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
@@ -100,11 +110,11 @@ func newKeyDelete() *cobra.Command {
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				if _, err := signalboxv1.NewApiKeyServiceClient(conn).DeleteApiKey(ctx, &signalboxv1.DeleteApiKeyRequest{Name: args[0]}); err != nil {
+				answer, err := signalboxv1.NewApiKeyServiceClient(conn).DeleteApiKey(ctx, &signalboxv1.DeleteApiKeyRequest{Name: args[0]})
+				if err != nil {
 					return err
 				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "key %s ended\n", args[0])
-				return err
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintf(w, "key %s ended\n", args[0]) })
 			})
 		},
 	}

@@ -48,7 +48,7 @@ func newListenerPut() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return w.told(cmd.OutOrStdout(), "listener "+record.GetName(), answer.GetResult())
+				return w.told(cmd.OutOrStdout(), &c, "listener "+record.GetName(), answer)
 			})
 		},
 	}
@@ -89,13 +89,13 @@ func newListenerList() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := signalboxv1.NewListenerServiceClient(conn).ListListeners(ctx, &signalboxv1.ListListenersRequest{PageSize: 5000})
+				all, err := allListeners(ctx, signalboxv1.NewListenerServiceClient(conn), pageSize)
 				if err != nil {
 					return err
 				}
-				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) {
+				return c.print(cmd.OutOrStdout(), all, func(w io.Writer) {
 					_, _ = fmt.Fprintln(w, "NAME\tREV\tTRUSTED PROXIES\tALLOWED HEADERS")
-					for _, l := range answer.GetListeners() {
+					for _, l := range all.GetListeners() {
 						_, _ = fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", l.GetName(), l.GetMeta().GetRevision(),
 							strings.Join(l.GetTrustedProxies(), " "), strings.Join(l.GetAllowedHeaderNames(), " "))
 					}
@@ -105,6 +105,16 @@ func newListenerList() *cobra.Command {
 	}
 	c.add(cmd.Flags())
 	return cmd
+}
+
+// allListeners gathers all pages.
+func allListeners(ctx context.Context, api signalboxv1.ListenerServiceClient, size int32) (*signalboxv1.ListListenersResponse, error) {
+	all := new(signalboxv1.ListListenersResponse)
+	return all, pages(func(token string) (string, error) {
+		page, err := api.ListListeners(ctx, &signalboxv1.ListListenersRequest{PageSize: size, PageToken: token})
+		all.Listeners, all.Version = append(all.Listeners, page.GetListeners()...), page.GetVersion()
+		return page.GetNextPageToken(), err
+	})
 }
 
 func newListenerDelete() *cobra.Command {
@@ -125,7 +135,7 @@ func newListenerDelete() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return w.told(cmd.OutOrStdout(), "listener "+args[0]+" removed", answer.GetResult())
+				return w.told(cmd.OutOrStdout(), &c, "listener "+args[0]+" removed", answer)
 			})
 		},
 	}

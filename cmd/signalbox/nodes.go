@@ -37,12 +37,12 @@ func newNodesList() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				request.PageSize = 5000
-				answer, err := signalboxv1.NewNodeServiceClient(conn).ListNodes(ctx, &request)
+				request.PageSize = pageSize
+				all, err := allNodes(ctx, signalboxv1.NewNodeServiceClient(conn), &request)
 				if err != nil {
 					return err
 				}
-				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { nodeTable(w, answer.GetNodes()) })
+				return c.print(cmd.OutOrStdout(), all, func(w io.Writer) { nodeTable(w, all.GetNodes()) })
 			})
 		},
 	}
@@ -50,6 +50,17 @@ func newNodesList() *cobra.Command {
 	cmd.Flags().StringSliceVar(&request.Labels, "label", nil, "only with this label, KEY or KEY=VALUE; may be repeated")
 	c.add(cmd.Flags())
 	return cmd
+}
+
+// allNodes gathers all pages.
+func allNodes(ctx context.Context, api signalboxv1.NodeServiceClient, request *signalboxv1.ListNodesRequest) (*signalboxv1.ListNodesResponse, error) {
+	all := new(signalboxv1.ListNodesResponse)
+	return all, pages(func(token string) (string, error) {
+		request.PageToken = token
+		page, err := api.ListNodes(ctx, request)
+		all.Nodes, all.Version = append(all.Nodes, page.GetNodes()...), page.GetVersion()
+		return page.GetNextPageToken(), err
+	})
 }
 
 func newNodesGet() *cobra.Command {
@@ -129,7 +140,7 @@ func newNodesDrain(use string, drain bool) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return w.told(cmd.OutOrStdout(), "node "+args[0]+" "+use, answer.GetResult())
+				return w.told(cmd.OutOrStdout(), &c, "node "+args[0]+" "+use, answer)
 			})
 		},
 	}
@@ -146,12 +157,11 @@ func newNodesForget() *cobra.Command {
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				_, err := signalboxv1.NewNodeServiceClient(conn).DeleteNode(ctx, &signalboxv1.DeleteNodeRequest{Name: args[0]})
+				answer, err := signalboxv1.NewNodeServiceClient(conn).DeleteNode(ctx, &signalboxv1.DeleteNodeRequest{Name: args[0]})
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "node %s forgotten\n", args[0])
-				return err
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintf(w, "node %s forgotten\n", args[0]) })
 			})
 		},
 	}

@@ -56,7 +56,7 @@ signalbox.v1.Route. A list is one transaction: all are written, or none.`,
 				return err
 			}
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				return putRoutes(ctx, cmd.OutOrStdout(), signalboxv1.NewRouteServiceClient(conn), routes, &w, cut)
+				return putRoutes(ctx, cmd.OutOrStdout(), &c, signalboxv1.NewRouteServiceClient(conn), routes, &w, cut)
 			})
 		},
 	}
@@ -107,7 +107,7 @@ func (r *routeFlags) routes(in io.Reader, file string, args []string) ([]*signal
 	return []*signalboxv1.Route{route}, nil
 }
 
-func putRoutes(ctx context.Context, out io.Writer, api signalboxv1.RouteServiceClient, routes []*signalboxv1.Route, w *writeFlags, cut bool) error {
+func putRoutes(ctx context.Context, out io.Writer, c *client, api signalboxv1.RouteServiceClient, routes []*signalboxv1.Route, w *writeFlags, cut bool) error {
 	wait, timeout := w.kind()
 	if len(routes) == 1 {
 		answer, err := api.PutRoute(ctx, &signalboxv1.PutRouteRequest{
@@ -116,7 +116,7 @@ func putRoutes(ctx context.Context, out io.Writer, api signalboxv1.RouteServiceC
 		if err != nil {
 			return err
 		}
-		return w.told(out, "route "+routes[0].GetName(), answer.GetResult())
+		return w.told(out, c, "route "+routes[0].GetName(), answer)
 	}
 	answer, err := api.BatchPutRoutes(ctx, &signalboxv1.BatchPutRoutesRequest{
 		Routes: routes, Split: cut, ValidateOnly: w.validate, Wait: wait, WaitTimeout: timeout,
@@ -124,7 +124,7 @@ func putRoutes(ctx context.Context, out io.Writer, api signalboxv1.RouteServiceC
 	if err != nil {
 		return err
 	}
-	return w.told(out, fmt.Sprintf("%d routes", len(routes)), answer.GetResult())
+	return w.told(out, c, fmt.Sprintf("%d routes", len(routes)), answer)
 }
 
 func newRouteGet() *cobra.Command {
@@ -168,6 +168,7 @@ func newRouteList() *cobra.Command {
 				request.InactiveSince = timestamppb.New(t)
 			}
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				request.PageSize = pageSize
 				all, err := allRoutes(ctx, signalboxv1.NewRouteServiceClient(conn), &request)
 				if err != nil {
 					return err
@@ -187,17 +188,12 @@ func newRouteList() *cobra.Command {
 // allRoutes gathers all pages.
 func allRoutes(ctx context.Context, api signalboxv1.RouteServiceClient, request *signalboxv1.ListRoutesRequest) (*signalboxv1.ListRoutesResponse, error) {
 	all := new(signalboxv1.ListRoutesResponse)
-	request.PageSize = 5000
-	for {
+	return all, pages(func(token string) (string, error) {
+		request.PageToken = token
 		page, err := api.ListRoutes(ctx, request)
-		if err != nil {
-			return nil, err
-		}
 		all.Routes, all.Version = append(all.Routes, page.GetRoutes()...), page.GetVersion()
-		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
-			return all, nil
-		}
-	}
+		return page.GetNextPageToken(), err
+	})
 }
 
 func routeTable(w io.Writer, entries []*signalboxv1.RouteEntry) {
@@ -229,7 +225,7 @@ func newRouteDelete() *cobra.Command {
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				return deleteRoutes(ctx, cmd.OutOrStdout(), signalboxv1.NewRouteServiceClient(conn), args, &w, cut)
+				return deleteRoutes(ctx, cmd.OutOrStdout(), &c, signalboxv1.NewRouteServiceClient(conn), args, &w, cut)
 			})
 		},
 	}
@@ -240,7 +236,7 @@ func newRouteDelete() *cobra.Command {
 	return cmd
 }
 
-func deleteRoutes(ctx context.Context, out io.Writer, api signalboxv1.RouteServiceClient, names []string, w *writeFlags, cut bool) error {
+func deleteRoutes(ctx context.Context, out io.Writer, c *client, api signalboxv1.RouteServiceClient, names []string, w *writeFlags, cut bool) error {
 	wait, timeout := w.kind()
 	if len(names) == 1 {
 		answer, err := api.DeleteRoute(ctx, &signalboxv1.DeleteRouteRequest{
@@ -249,7 +245,7 @@ func deleteRoutes(ctx context.Context, out io.Writer, api signalboxv1.RouteServi
 		if err != nil {
 			return err
 		}
-		return w.told(out, "route "+names[0]+" removed", answer.GetResult())
+		return w.told(out, c, "route "+names[0]+" removed", answer)
 	}
 	if w.expected() != nil {
 		return &usageError{fmt.Errorf("--expect goes with one name")}
@@ -260,5 +256,5 @@ func deleteRoutes(ctx context.Context, out io.Writer, api signalboxv1.RouteServi
 	if err != nil {
 		return err
 	}
-	return w.told(out, fmt.Sprintf("%d of %d routes removed", answer.GetRemoved(), len(names)), answer.GetResult())
+	return w.told(out, c, fmt.Sprintf("%d of %d routes removed", answer.GetRemoved(), len(names)), answer)
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+// patient is how a command tries to connect: often, since it will not for
+// long.
+var patient = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+	MinConnectTimeout: 2 * time.Second,
+}
+
+// reach waits until a control plane is connected, for one may be starting.
+func reach(ctx context.Context, conn *grpc.ClientConn, addresses []string, within time.Duration) error {
+	waiting, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		conn.Connect()
+		state := conn.GetState()
+		if state == connectivity.Ready {
+			return nil
+		}
+		if conn.WaitForStateChange(waiting, state) {
+			continue
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
+		defer cancel()
+		return status.Errorf(codes.Unavailable, "no control plane answers at %s (--controlplane): %s", strings.Join(addresses, ", "), lastTrouble(grace, conn, addresses))
+	}
+}
+
+// lastTrouble is why a connection could not be made.
+func lastTrouble(ctx context.Context, conn *grpc.ClientConn, addresses []string) string {
+	// gRPC does not pass on what became of names.
+	for _, addr := range addresses {
+		host, _, _ := net.SplitHostPort(addr)
+		if _, err := net.DefaultResolver.LookupHost(ctx, host); err != nil {
+			return err.Error()
+		}
+	}
+	_, err := healthv1.NewHealthClient(conn).Check(ctx, new(healthv1.HealthCheckRequest))
+	if status.Code(err) != codes.Unavailable {
+		return "the connection is taken, and nothing is said on it"
+	}
+	text := status.Convert(err).Message()
+	for _, frame := range []string{"last connection error: ", "connection error: desc = ", "transport: Error while dialing: ", "transport: "} {
+		if _, inner, ok := strings.Cut(text, frame); ok {
+			text = strings.Trim(inner, `"`)
+		}
+	}
+	return text
+}
