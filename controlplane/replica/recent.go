@@ -2,20 +2,29 @@ package replica
 
 import (
 	"context"
+	"slices"
 	"sync"
+
+	"google.golang.org/protobuf/proto"
 
 	"signalbox/store"
 )
 
-// maxRecent is how many changes are remembered one by one, for those who
-// follow events. Feeding needs none of them.
-const maxRecent = 10_000
+// Changes are remembered one by one for those who follow events; feeding needs
+// none of them. The oldest are forgotten, a tenth at a time, when there are
+// more than maxRecent, or their records take more than maxRecentBytes on the
+// wire: one may be as large as the store's limit for a transaction.
+const (
+	maxRecent      = 10_000
+	maxRecentBytes = 64 << 20
+)
 
 // recent is the newest changes in order, with positions that only grow.
 type recent struct {
 	mu      sync.Mutex
 	first   uint64         // position of changes[0]
 	changes []store.Change // no whole states among them
+	bytes   int            // of their records
 	whole   store.Version  // of the whole state, or forgotten change, before changes[0]
 	next    chan struct{}  // closed and replaced when there is something new
 }
@@ -27,19 +36,37 @@ func (r *recent) add(ch store.Change) {
 	switch {
 	case ch.Whole:
 		r.first += uint64(len(r.changes)) + 1 // one position is skipped: a gap for everyone
-		r.changes, r.whole = nil, ch.Version
+		r.changes, r.bytes, r.whole = nil, 0, ch.Version
 	default:
-		r.changes = append(r.changes, ch)
-		if extra := len(r.changes) - maxRecent; extra > maxRecent/10 {
-			r.whole = r.changes[extra-1].Version
-			r.changes = append([]store.Change(nil), r.changes[extra:]...)
-			r.first += uint64(extra)
+		r.changes, r.bytes = append(r.changes, ch), r.bytes+size(ch)
+		if len(r.changes) > maxRecent || r.bytes > maxRecentBytes {
+			r.forget()
 		}
 	}
 	if r.next != nil {
 		close(r.next)
 		r.next = nil
 	}
+}
+
+// forget drops the oldest changes until a tenth of the room is free.
+func (r *recent) forget() {
+	n := 0
+	for len(r.changes)-n > maxRecent/10*9 || r.bytes > maxRecentBytes/10*9 {
+		r.bytes -= size(r.changes[n])
+		n++
+	}
+	r.whole = r.changes[n-1].Version
+	r.changes = slices.Clone(r.changes[n:])
+	r.first += uint64(n)
+}
+
+// size is about what a change's records take on the wire.
+func size(ch store.Change) (bytes int) {
+	for _, r := range ch.Put {
+		bytes += proto.Size(r.Message)
+	}
+	return bytes
 }
 
 // A Cursor reads changes one by one. It belongs to one goroutine.
