@@ -50,7 +50,7 @@ type Config struct {
 	// of this machine.
 	AllowUnixUpstreams bool
 	// AccessLogSample logs every n-th exchange. Default 0: only failures;
-	// 1 is all.
+	// 1 is all, -1 nothing.
 	AccessLogSample int
 
 	// Log gets everything there is to say. Default: nobody does.

@@ -36,7 +36,7 @@ func (n *nodeFlags) add(f *pflag.FlagSet, listen string, drain time.Duration) {
 	f.BoolVar(&n.remote, "admin-remote", false, "allow --admin-listen to be other than a loopback address; only health is answered to other machines")
 	f.DurationVar(&n.drain, "drain-timeout", drain, "how long running exchanges may take to end at a stop")
 	f.BoolVar(&n.unix, "allow-unix-upstreams", false, "let routes reach unix sockets of this machine")
-	f.IntVar(&n.accessLog, "access-log", 0, "log every n-th exchange; 1 is all, 0 only failures")
+	f.IntVar(&n.accessLog, "access-log", 0, "log every n-th exchange; 1 is all, 0 only failures, -1 nothing")
 }
 
 // config is the node that the flags describe.

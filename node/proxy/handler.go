@@ -23,7 +23,9 @@ type Config struct {
 	// Log gets failures and accesses; nil means nobody does.
 	Log *slog.Logger
 	// Sample logs every n-th exchange. Zero means that only failures are
-	// logged, one that everything is.
+	// logged, one that everything is, and a negative number that nothing is.
+	// Of failures no more than a hundred a second are logged, and as many of
+	// clients' failures; the next line then has how many were left out.
 	Sample int
 }
 
@@ -35,6 +37,7 @@ type Handler struct {
 	draining atomic.Bool
 	served   atomic.Uint64 // exchanges so far, for sampling
 	failures failures
+	quotas   [2]quota // of failures to be logged: clients', others
 	streams  streams
 
 	// running is what the contexts of all exchanges on a Server are made from;

@@ -3,18 +3,63 @@ package proxy
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 )
 
-// log writes the exchange to the access log if it failed or its turn has come.
+// maxFailures is how many failures are logged in a second, so that whoever can
+// make exchanges fail cannot fill disks.
+const maxFailures = 100
+
+// A quota lets some through in each second, and counts the others.
+type quota struct {
+	mu     sync.Mutex
+	second int64 // since 1970
+	passed int   // in that second
+	left   int   // left out since one was let through
+}
+
+// take asks for one to be let through, and returns how many were left out
+// before it.
+func (q *quota) take(now time.Time) (left int, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s := now.Unix(); s != q.second {
+		q.second, q.passed = s, 0
+	}
+	if q.passed == maxFailures {
+		q.left++
+		return 0, false
+	}
+	q.passed++
+	left, q.left = q.left, 0
+	return left, true
+}
+
+// logs tells whether the exchange is logged, how, and how many failures like
+// it were not. A client's failure is no warning, and takes no place from one
+// that is.
+func (x *exchange) logs() (level slog.Level, left int, ok bool) {
+	h := x.front.handler
+	switch f := x.failed; {
+	case h.cfg.Sample < 0:
+		return 0, 0, false
+	case f == nil:
+		n := h.served.Add(1)
+		return slog.LevelInfo, 0, h.cfg.Sample > 0 && n%uint64(h.cfg.Sample) == 0
+	case f.side == SideClient, f.side == SidePolicy:
+		left, ok = h.quotas[0].take(time.Now())
+		return slog.LevelInfo, left, ok
+	}
+	left, ok = h.quotas[1].take(time.Now())
+	return slog.LevelWarn, left, ok
+}
+
+// log writes the exchange to the access log if its turn has come.
 func (x *exchange) log() {
 	h := x.front.handler
-	level := slog.LevelInfo
-	if x.failed != nil {
-		if s := x.failed.side; s != SideClient && s != SidePolicy {
-			level = slog.LevelWarn
-		}
-	} else if n := h.served.Add(1); h.cfg.Sample <= 0 || n%uint64(h.cfg.Sample) != 0 {
+	level, left, ok := x.logs()
+	if !ok {
 		return
 	}
 	if !h.cfg.Log.Enabled(context.Background(), level) {
@@ -24,7 +69,7 @@ func (x *exchange) log() {
 	if x.bad != nil {                                      // and so x.r may be a stand-in
 		method, host, path = x.bad.Method, "", x.bad.Path
 	}
-	var attrs [18]slog.Attr
+	var attrs [19]slog.Attr
 	all := append(attrs[:0],
 		slog.String("listener", x.front.name),
 		slog.String("client", x.client()),
@@ -45,6 +90,9 @@ func (x *exchange) log() {
 		if f.err != nil {
 			all = append(all, slog.Any("err", f.err))
 		}
+	}
+	if left > 0 {
+		all = append(all, slog.Int("left_out", left))
 	}
 	h.cfg.Log.LogAttrs(context.Background(), level, "exchange", all...)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"signalbox/node/proxy"
 	"signalbox/node/route"
@@ -33,13 +34,26 @@ func logOf(t *testing.T, sample, requests int, url string) string {
 
 func TestTheAccessLogIsSampledAndFailuresAreNot(t *testing.T) {
 	up := web(t, func(http.ResponseWriter, *http.Request) {})
-	for sample, want := range map[int]int{0: 0, 1: 6, 3: 2} {
+	for sample, want := range map[int]int{-1: 0, 0: 0, 1: 6, 3: 2} {
 		if got := strings.Count(logOf(t, sample, 6, up), "msg=exchange"); got != want {
 			t.Errorf("every %d-th of 6: %d lines", sample, got)
 		}
 	}
 	if got := strings.Count(logOf(t, 0, 6, "http://127.0.0.1:1"), "level=WARN msg=exchange"); got != 6 {
 		t.Errorf("of 6 failures %d are logged", got)
+	}
+	if got := logOf(t, -1, 6, "http://127.0.0.1:1"); got != "" {
+		t.Errorf("where nothing is to be logged, this is: %s", got)
+	}
+}
+
+// A flood of failures is counted where it is not logged.
+func TestOfAFloodOfFailuresSomeAreLogged(t *testing.T) {
+	const flood = 1000
+	begun := time.Now()
+	lines := strings.Count(logOf(t, 0, flood, "http://127.0.0.1:1"), "msg=exchange")
+	if most := 100 * (2 + int(time.Since(begun)/time.Second)); lines < 100 || lines > most {
+		t.Errorf("of %d failures %d are logged, want at most %d", flood, lines, most)
 	}
 }
 
