@@ -55,7 +55,7 @@ func lines(all ...string) string { return strings.Join(all, "\r\n") + "\r\n\r\n"
 var spoofed = []string{
 	"X-Forwarded-For: 6.6.6.6", "X-Forwarded-Host: evil", "X-Forwarded-Proto: https", "X-Forwarded-Port: 1",
 	"X-Forwarded-Server: evil", "X-Forwarded-User: root", "X-Forwarded-Prefix: /evil", "Forwarded: for=6.6.6.6",
-	"X-Real-IP: 6.6.6.6", "X-Client-IP: 6.6.6.6", "True-Client-IP: 6.6.6.6", "X-Original-URL: /evil",
+	"X-Real-IP: 6.6.6.6", "X-Client-IP: 6.6.6.6", "True-Client-IP: 6.6.6.6", "X-Original-URL: /evil", "CF-Connecting-IP: 6.6.6.6",
 	"X_Forwarded_For: 6.6.6.6", "X-Forwarded_For: 6.6.6.6", "Proxy: evil:1",
 }
 
@@ -97,7 +97,7 @@ func TestSpoofedHeadersAreNotBelieved(t *testing.T) {
 	got = seen()
 	for name, want := range map[string]string{
 		"X-Forwarded-For": "6.6.6.6, 127.0.0.1", "X-Forwarded-Host": "evil", "X-Forwarded-Proto": "https", "Forwarded": "for=6.6.6.6",
-		"X-Real-Ip": "6.6.6.6", "X_Forwarded_For": "", "X-Forwarded_For": "", "Proxy": "",
+		"X-Real-Ip": "6.6.6.6", "Cf-Connecting-Ip": "6.6.6.6", "X_Forwarded_For": "", "X-Forwarded_For": "", "Proxy": "",
 	} {
 		if v := strings.Join(got.Values(name), "|"); v != want {
 			t.Errorf("from a trusted proxy, %s is %q, want %q", name, v, want)
@@ -140,6 +140,8 @@ func TestHeadsThatCanBeReadInTwoWaysAreRefused(t *testing.T) {
 		{"Transfer-Encoding in HTTP/1.0", lines("POST / HTTP/1.0", "Host: a", "Transfer-Encoding: chunked"), 400},
 		{"CONNECT", lines("CONNECT a:443 HTTP/1.1", "Host: a:443"), 405},
 		{"TRACE", lines("TRACE / HTTP/1.1", "Host: a"), 405},
+		{"a method of 33 bytes", lines(strings.Repeat("A", 33)+" / HTTP/1.1", "Host: a"), 405},
+		{"an unknown expectation", lines("POST / HTTP/1.1", "Host: a", "Expect: more", "Content-Length: 1"), 417},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a, closed := raw(t, c.nodes[0].public, tt.head+smuggled)

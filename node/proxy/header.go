@@ -28,7 +28,11 @@ func fateOf(name string) fate {
 		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings", "Alt-Svc",
 		"Proxy": // which CGI programs take for HTTP_PROXY
 		return hopByHop
-	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "X-Rewrite-Url":
+	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "X-Rewrite-Url",
+		// the names under which proxies for hire tell who the client is
+		"Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Cf-Pseudo-Ipv4", "Client-Ip", "Do-Connecting-Ip", "Fastly-Client-Ip",
+		"Fly-Client-Ip", "Incap-Client-Ip", "X-Appengine-User-Ip", "X-Azure-Clientip", "X-Azure-Socketip",
+		"X-Envoy-External-Address", "X-Proxyuser-Ip", "X-Remote-Addr", "X-Remote-Ip", "X-Sucuri-Clientip":
 		return forwarding
 	}
 	if name[0] == 'X' && (strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "X-Original-")) {

@@ -181,3 +181,22 @@ func TestTheTargetIsSentAsItCame(t *testing.T) {
 		t.Errorf("the upstream got %s", got)
 	}
 }
+
+// What CDNs say of their clients is as good as who says it.
+func TestAStrangersWordForItsAddressGoesNoFurther(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	said := []string{"GET / HTTP/1.1", "Host: h", "Early-Data: 1"} // which no proxy may remove (RFC 8470, section 5.1)
+	for _, name := range []string{"CF-Connecting-IP", "CF-Connecting-IPv6", "True-Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-ClientIP",
+		"X-Envoy-External-Address", "X-Real-IP", "X-Client-IP", "Client-IP", "X-Remote-Addr"} {
+		said = append(said, name+": 9.9.9.9")
+	}
+	if got := n.seen(o, said...); strings.Contains(got, "9.9.9.9") || !strings.Contains(got, "early-data: 1") {
+		t.Errorf("from a stranger, the upstream got %s", got)
+	}
+	n.listener(&signalboxv1.Listener{TrustedProxies: []string{"127.0.0.0/8"}})
+	if got := n.seen(o, said...); strings.Count(got, "9.9.9.9") != len(said)-3 {
+		t.Errorf("from a trusted proxy, the upstream got %s", got)
+	}
+}

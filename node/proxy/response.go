@@ -39,6 +39,9 @@ func (x *exchange) copyHeader(res *http.Response) (announced int) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // else net/http would guess
 	}
+	if !x.r.ProtoAtLeast(1, 1) { // HTTP/1.0 knows no trailers
+		res.Trailer = nil
+	}
 	if announced = len(res.Trailer); announced > 0 {
 		names := make([]string, 0, announced)
 		for name := range res.Trailer {
@@ -97,7 +100,7 @@ func (x *exchange) flush() {
 // copyTrailer sends the upstream's trailers, which are complete once its body
 // has been read. Those that were not announced get net/http's prefix.
 func (x *exchange) copyTrailer(res *http.Response, announced int) {
-	if len(res.Trailer) == 0 {
+	if len(res.Trailer) == 0 || !x.r.ProtoAtLeast(1, 1) {
 		return
 	}
 	cleanResponse(res.Trailer)
