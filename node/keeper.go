@@ -33,10 +33,12 @@ type keeper struct {
 	state state
 }
 
-// applied is a change, and which of its records were refused.
+// applied is a change, which records were refused, and which that were before
+// are in force.
 type applied struct {
-	change  *feed.Change
-	refused map[feed.Key]bool
+	change   *feed.Change
+	refused  map[feed.Key]bool
+	accepted []feed.Key
 }
 
 func newKeeper(dir string, log *slog.Logger) *keeper {

@@ -125,10 +125,43 @@ func TestNodeServesWhatItIsFed(t *testing.T) {
 	}
 	report := p.until("what the route carried", func(m *signalboxv1.ConnectRequest) bool {
 		rs := m.GetReport().GetRoutes()
-		return len(rs) > 0 && rs[0].GetCounters().GetRequests() == 1
+		return len(rs) > 0 && rs[0].GetCounters().GetRequests() == 2
 	})
 	if got := report.GetReport().GetRoutes()[0].GetRoute(); got != "r/ana" {
 		t.Errorf("the report is of %q", got)
+	}
+}
+
+// A route written where another one still is, though it should not be, takes
+// over as soon as that is removed, and everybody hears so.
+func TestNodeTakesARejectionBack(t *testing.T) {
+	p, dir := newPlane(t, "cp1"), t.TempDir()
+	n := start(t, Config{ControlPlanes: []string{p.addr}, StateDir: dir})
+	p.put("/a", target(t, "first"))
+	second := routeRecord("/b", target(t, "second"))
+	p.acked(p.write([]*signalboxv1.Record{second}))
+	clash := routeRecord("/b", second.GetRoute().GetUpstreams()[0].GetUrl())
+	clash.GetRoute().Match.PathPrefix = "/a"
+	rev := p.write([]*signalboxv1.Record{clash})
+	if rej := p.acked(rev).GetRejections(); len(rej) != 1 || rej[0].GetName() != "r/b" || rej[0].GetRevision() != rev {
+		t.Fatalf("rejections are %v", rej)
+	}
+	if _, body, _ := n.get("/a"); body != "first /a" {
+		t.Errorf("the match answers %q", body)
+	}
+	gone := p.write(nil, &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_ROUTE, Name: "r/a"})
+	if acc := p.acked(gone).GetAccepted(); len(acc) != 1 || acc[0].GetName() != "r/b" || acc[0].GetKind() != signalboxv1.Kind_KIND_ROUTE {
+		t.Errorf("accepted are %v", acc)
+	}
+	if _, body, _ := n.get("/a"); body != "second /a" {
+		t.Errorf("the match answers %q once its holder is gone", body)
+	}
+	if s := n.status(); len(s.Rejections) != 0 {
+		t.Errorf("the node still refuses %v", s.Rejections)
+	}
+	n.end()
+	if changes, err := readState(dir); err != nil || len(changes) != 1 || changes[0].Upserts[0].GetRoute().GetMatch().GetPathPrefix() != "/a" {
+		t.Errorf("kept is %v, %v; want the accepted record, and none refused", changes, err)
 	}
 }
 

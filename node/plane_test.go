@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"signalbox/node/feed"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -65,7 +67,7 @@ func (p *plane) write(upserts []*signalboxv1.Record, removals ...*signalboxv1.Re
 	defer p.mu.Unlock()
 	rev := int64(len(p.history) + 1)
 	for _, u := range upserts {
-		meta := &signalboxv1.Meta{Revision: rev, CreatedRevision: rev}
+		meta := &signalboxv1.Meta{Revision: rev, CreatedRevision: p.created(u, rev)}
 		switch m := u.GetRecord().(type) {
 		case *signalboxv1.Record_Route:
 			m.Route.Meta = meta
@@ -77,6 +79,25 @@ func (p *plane) write(upserts []*signalboxv1.Record, removals ...*signalboxv1.Re
 	}
 	p.history = append(p.history, &signalboxv1.Update{Upserts: upserts, Removals: removals})
 	p.move()
+	return rev
+}
+
+// created is the revision at which a record was written first, if it has not
+// been removed since. The lock is held.
+func (p *plane) created(r *signalboxv1.Record, rev int64) int64 {
+	key, _ := feed.KeyOf(r)
+	for _, u := range slices.Backward(p.history) {
+		for _, k := range u.GetRemovals() {
+			if k.GetKind() == key.Kind && k.GetName() == key.Name {
+				return rev
+			}
+		}
+		for _, before := range u.GetUpserts() {
+			if k, _ := feed.KeyOf(before); k == key && key.Kind == signalboxv1.Kind_KIND_ROUTE {
+				return before.GetRoute().GetMeta().GetCreatedRevision()
+			}
+		}
+	}
 	return rev
 }
 

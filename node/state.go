@@ -37,6 +37,12 @@ func (s *state) apply(a applied) {
 		delete(s.good, key)
 		delete(s.refused, key)
 	}
+	for _, key := range a.accepted {
+		if b, ok := s.refused[key]; ok {
+			s.good[key] = b
+			delete(s.refused, key)
+		}
+	}
 }
 
 // put takes one record over. The last good one of a refused record stays.

@@ -48,17 +48,17 @@ type sorted struct {
 }
 
 // Apply makes the node serve what c leads to. See [feed.Applier].
-func (t *table) Apply(c *feed.Change) []*signalboxv1.Rejection {
+func (t *table) Apply(c *feed.Change) feed.Outcome {
 	s := t.sort(c)
-	rejected := t.setListeners(c, s.listeners)
-	rejected = append(rejected, t.setRoutes(c, s)...)
-	rejected = append(rejected, t.want(c, s.node)...)
+	o := t.setRoutes(c, s)
+	o.Refused = append(o.Refused, t.setListeners(c, s.listeners)...)
+	o.Refused = append(o.Refused, t.want(c, s.node)...)
 	if t.keep != nil {
-		t.keep(toKeep(c, rejected))
+		t.keep(toKeep(c, o))
 	}
 	t.served.Store(true)
-	t.say(c, rejected)
-	return rejected
+	t.say(c, o)
+	return o
 }
 
 // sort tells the records of a change apart. Those of kinds this node does not
@@ -85,8 +85,8 @@ func (t *table) sort(c *feed.Change) sorted {
 	return s
 }
 
-// setRoutes serves the routes of a change, and returns those it refuses.
-func (t *table) setRoutes(c *feed.Change, s sorted) (rejected []*signalboxv1.Rejection) {
+// setRoutes serves the routes of a change.
+func (t *table) setRoutes(c *feed.Change, s sorted) (o feed.Outcome) {
 	var change route.Change
 	if c.Whole {
 		t.routes, change = t.routes.Whole(s.routes)
@@ -95,11 +95,14 @@ func (t *table) setRoutes(c *feed.Change, s sorted) (rejected []*signalboxv1.Rej
 	}
 	t.server.SetTable(t.routes, change)
 	for _, r := range change.Rejections {
-		rejected = append(rejected, &signalboxv1.Rejection{
+		o.Refused = append(o.Refused, &signalboxv1.Rejection{
 			Kind: signalboxv1.Kind_KIND_ROUTE, Name: r.Name, Revision: r.Revision, Reason: r.Reason,
 		})
 	}
-	return rejected
+	for _, name := range change.Accepted {
+		o.Accepted = append(o.Accepted, &signalboxv1.RecordKey{Kind: signalboxv1.Kind_KIND_ROUTE, Name: name})
+	}
+	return o
 }
 
 // setListeners serves by the listeners of a change, and returns those it
@@ -153,28 +156,32 @@ func (t *table) want(c *feed.Change, n *signalboxv1.Node) []*signalboxv1.Rejecti
 	return nil
 }
 
-// toKeep names the records of a change that were refused.
-func toKeep(c *feed.Change, rejected []*signalboxv1.Rejection) applied {
+// toKeep names the records that were refused, and those that are no more.
+func toKeep(c *feed.Change, o feed.Outcome) applied {
 	a := applied{change: c, refused: map[feed.Key]bool{}}
-	for _, r := range rejected {
+	for _, r := range o.Refused {
 		a.refused[feed.Key{Kind: r.GetKind(), Name: r.GetName()}] = true
+	}
+	for _, k := range o.Accepted {
+		a.accepted = append(a.accepted, feed.Key{Kind: k.GetKind(), Name: k.GetName()})
 	}
 	return a
 }
 
-// sayAtMost bounds how many refusals of one change are logged one by one.
+// sayAtMost bounds how many refusals of one change are logged one by one, and
+// how many acceptances.
 const sayAtMost = 20
 
 // say logs what was applied.
-func (t *table) say(c *feed.Change, rejected []*signalboxv1.Rejection) {
+func (t *table) say(c *feed.Change, o feed.Outcome) {
 	rev := c.To.GetRevision()
 	t.log.Info("table applied", "rev", rev, "whole", c.Whole, "upserts", len(c.Upserts), "removals", len(c.Removals),
-		"rejected", len(rejected), "routes", t.routes.Len())
-	for i, r := range rejected {
-		if i == sayAtMost {
-			break
-		}
+		"rejected", len(o.Refused), "routes", t.routes.Len())
+	for _, r := range o.Refused[:min(len(o.Refused), sayAtMost)] {
 		t.log.Warn("record refused", "rev", r.GetRevision(), "record", r.GetKind().String()+"/"+r.GetName(), "reason", r.GetReason())
+	}
+	for _, k := range o.Accepted[:min(len(o.Accepted), sayAtMost)] {
+		t.log.Info("record accepted after all", "rev", rev, "record", k.GetKind().String()+"/"+k.GetName())
 	}
 }
 

@@ -144,6 +144,9 @@ func (ss *session) acked(a *signalboxv1.Ack) {
 	version := store.Version{Epoch: a.GetVersion().GetEpoch(), Revision: store.Revision(a.GetVersion().GetRevision())}
 	ss.link.Ack(a)
 	ss.Presence.Tell(ss.hello.GetNode())
+	for _, k := range a.GetAccepted() {
+		ss.log.Info("record accepted after all", "rev", a.GetVersion().GetRevision(), "record", k.GetKind().String()+"/"+k.GetName())
+	}
 	for _, r := range a.GetRejections() {
 		ss.log.Warn("record rejected", "rev", r.GetRevision(), "record", r.GetKind().String()+"/"+r.GetName(), "reason", r.GetReason())
 	}

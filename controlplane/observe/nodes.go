@@ -120,8 +120,11 @@ func (l *Link) Ack(a *signalboxv1.Ack) {
 	if n.link != l {
 		return
 	}
-	changed := !n.acked || n.ready != a.GetReady() || len(a.GetRejections()) > 0
+	changed := !n.acked || n.ready != a.GetReady() || len(a.GetAccepted())+len(a.GetRejections()) > 0
 	n.acked, n.ready, n.serving = true, a.GetReady(), versionOf(a.GetVersion())
+	for _, k := range a.GetAccepted() {
+		delete(n.rejections, store.Key{Kind: kindOf(k.GetKind()), Name: k.GetName()})
+	}
 	n.refuse(a.GetRejections())
 	ns.heard(n)
 	if ns.served(n) || changed {
@@ -237,13 +240,13 @@ func (ns *Nodes) Unheard() []string {
 	return names
 }
 
-// Forget drops a node that is neither live nor linked, and reports whether it
-// was known.
-func (ns *Nodes) Forget(name string) bool {
+// Forget drops a node that is neither live nor linked, unless it is a newer
+// process than epoch's, and reports whether it was known.
+func (ns *Nodes) Forget(name string, epoch int64) bool {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	n, ok := ns.nodes[name]
-	if !ok || n.link != nil || n.lease != nil {
+	if !ok || n.link != nil || n.lease != nil || n.epoch > epoch {
 		return false
 	}
 	delete(ns.nodes, name)

@@ -173,8 +173,8 @@ func TestGoodbye(t *testing.T) {
 	if s := <-ended; s.Live != 0 {
 		t.Errorf("ended with %+v", s)
 	}
-	if !ns.Forget("a") || ns.Forget("a") || ns.Get("a", nil) != nil {
-		t.Error("a lost node cannot be forgotten, or can twice")
+	if ns.Forget("a", 0) || !ns.Forget("a", 1) || ns.Forget("a", 1) || ns.Get("a", nil) != nil {
+		t.Error("a lost node cannot be forgotten, can twice, or an older one for it")
 	}
 }
 
@@ -234,7 +234,8 @@ func TestJoiningWithATable(t *testing.T) {
 	}
 }
 
-// A rejection stands until its record has another revision.
+// A rejection stands until its record has another revision, or the node takes
+// it back.
 func TestRejections(t *testing.T) {
 	ns := observe.NewNodes()
 	a := join(t, ns, "a", 1, 1)
@@ -251,6 +252,14 @@ func TestRejections(t *testing.T) {
 	current := func(store.Key) store.Revision { return 3 }
 	if got := ns.Get("a", current).GetRejections(); got != nil {
 		t.Errorf("a void rejection is listed: %v", got)
+	}
+	_, now, _ := ns.Changed(0)
+	a.Ack(&signalboxv1.Ack{Version: at(3), Accepted: []*signalboxv1.RecordKey{{Kind: signalboxv1.Kind_KIND_ROUTE, Name: "bad"}}})
+	if got := ns.Rejections(key, 2); got != nil {
+		t.Errorf("taken back, it is still told: %v", got)
+	}
+	if names, _, _ := ns.Changed(now); len(names) != 1 {
+		t.Error("taking it back is no change")
 	}
 }
 

@@ -122,10 +122,14 @@ func TestRemovalsInAWholeStateAreNotPassedOn(t *testing.T) {
 	}
 }
 
-func TestRefusalsEndWhenTheRecordIsWrittenAgainOrRemoved(t *testing.T) {
+func TestRefusalsEndWhenTheRecordIsWrittenAgainRemovedOrAccepted(t *testing.T) {
 	r := refusals{}
+	accept := func(name string) string {
+		r.applied(change(), Outcome{Accepted: change("-" + name).Removals})
+		return fmt.Sprint(strings.Repeat("some", len(r)))
+	}
 	see := func(c *Change, refused ...*signalboxv1.Rejection) string {
-		r.applied(c, refused)
+		r.applied(c, Outcome{Refused: refused})
 		var all []string
 		for _, rej := range r.all() {
 			all = append(all, fmt.Sprintf("%s@%d", rej.GetName(), rej.GetRevision()))
@@ -137,6 +141,8 @@ func TestRefusalsEndWhenTheRecordIsWrittenAgainOrRemoved(t *testing.T) {
 		{see(change("+a@4", "-c")), "b@2"},
 		{see(change("+b@5"), refusal("b", 5)), "b@5"},
 		{see(change("+d@6")), "b@5"},
+		{accept("b"), ""},
+		{see(change("+e@7"), refusal("e", 7)), "e@7"},
 		{see(&Change{Whole: true}), ""},
 	} {
 		if step.got != step.want {

@@ -13,12 +13,22 @@ const maxFaults = 3
 
 // An Applier is what a change is applied to.
 type Applier interface {
-	// Apply makes the node serve c.To and returns the records of c that it
-	// refuses; each of them has its kind, name, revision and reason. For a
-	// refused record the last good one stays in force. Changes come one at a
-	// time and in order: each starts from where the one before it led, or is
-	// whole. The change belongs to the node from then on.
-	Apply(c *Change) []*signalboxv1.Rejection
+	// Apply makes the node serve c.To. For a refused record the last good one
+	// stays in force. Changes come one at a time and in order: each starts from
+	// where the one before it led, or is whole. The change belongs to the node
+	// from then on.
+	Apply(c *Change) Outcome
+}
+
+// An Outcome is what the node thinks of records once it has applied a change.
+type Outcome struct {
+	// Refused are the records of the change that are refused, and others that
+	// are because of it; each has its kind, name, revision and reason. After a
+	// whole state they are all there are.
+	Refused []*signalboxv1.Rejection
+	// Accepted are records that were refused until now and are in force, though
+	// they have the revision that was refused.
+	Accepted []*signalboxv1.RecordKey
 }
 
 // An effect is what the machine wants done on one stream: one thing, as its
@@ -167,18 +177,20 @@ func (m *machine) update(stream int, u *signalboxv1.Update) []effect {
 
 // apply applies a change and acknowledges it on all streams.
 func (m *machine) apply(c *Change) []effect {
-	refused := m.applier.Apply(c)
-	for _, rej := range refused {
+	o := m.applier.Apply(c)
+	for _, rej := range o.Refused {
 		rej.Node = m.node
 	}
-	m.refused.applied(c, refused)
+	m.refused.applied(c, o)
 	if m.first != nil && c.To.GetEpoch() != m.first.GetEpoch() {
 		m.first = c.To // the history it was in is no more
 	}
 	m.checkReady()
 	var out []effect
 	for _, stream := range m.streams() {
-		out = append(out, effect{Stream: stream, Ack: &signalboxv1.Ack{Version: c.To, Rejections: refused}})
+		out = append(out, effect{Stream: stream, Ack: &signalboxv1.Ack{
+			Version: c.To, Rejections: o.Refused, Accepted: o.Accepted,
+		}})
 	}
 	return out
 }

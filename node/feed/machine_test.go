@@ -29,7 +29,7 @@ func TestMachineAsksOneStreamOnly(t *testing.T) {
 func TestMachineSpreadsNodesOverControlPlanes(t *testing.T) {
 	count := map[int]int{}
 	for i := range 300 {
-		m := newMachine(fmt.Sprintf("node-%d", i), &simTable{})
+		m := newMachine(fmt.Sprintf("node-%d", i), newSimTable())
 		for stream := 1; stream <= 3; stream++ {
 			m.open(stream)
 			m.welcome(stream, hello(fmt.Sprintf("cp%d", stream), true))
@@ -182,7 +182,7 @@ func TestMachineIsReady(t *testing.T) {
 // serving is a machine that was started with a version.
 func serving(t *testing.T, v *signalboxv1.Version) *machine {
 	t.Helper()
-	table := &simTable{routes: map[string]int64{}}
+	table := newSimTable()
 	if v == nil {
 		return newMachine("n", table)
 	}

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +23,8 @@ type outbox struct {
 // the fields.
 type mail struct {
 	hello *signalboxv1.Hello
-	// ack names the version served now, and the rejections that were not yet
-	// acknowledged on this stream.
+	// ack names the version served now, and the rejections and acceptances
+	// that were not yet told on this stream.
 	ack  *signalboxv1.Ack
 	feed *signalboxv1.Feed
 	// interval, when not zero, says how often to report from now on.
@@ -57,13 +58,18 @@ func (o *outbox) take() mail {
 }
 
 // acknowledge puts an Ack in place of one that was not taken yet. Rejections
-// of that one are kept unless their records were written again.
+// of that one are kept unless they are void by now; what it accepted may have
+// been refused again, which is then among the rejections, and those are read
+// last.
 func (o *outbox) acknowledge(ack *signalboxv1.Ack, stands func(*signalboxv1.Rejection) bool) {
 	o.put(func(m *mail) {
 		for _, rej := range m.ack.GetRejections() {
 			if stands(rej) {
 				ack.Rejections = append(ack.Rejections[:len(ack.Rejections):len(ack.Rejections)], rej)
 			}
+		}
+		if before := m.ack.GetAccepted(); len(before) > 0 {
+			ack.Accepted = slices.Concat(before, ack.Accepted)
 		}
 		m.ack = ack
 	})

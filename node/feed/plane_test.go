@@ -283,10 +283,10 @@ type table struct {
 	applied chan *Change
 }
 
-func (t *table) Apply(c *Change) []*signalboxv1.Rejection {
-	refused := t.simTable.Apply(c)
+func (t *table) Apply(c *Change) Outcome {
+	o := t.simTable.Apply(c)
 	t.applied <- c
-	return refused
+	return o
 }
 
 // A rig is a client under test, and what it works on.
@@ -312,7 +312,7 @@ func hasten() timing {
 func newRig(t *testing.T, seeds ...string) *rig {
 	r := &rig{
 		t: t, ended: make(chan error, 1),
-		table:   &table{simTable: simTable{routes: map[string]int64{}}, applied: make(chan *Change, 1000)},
+		table:   &table{simTable: *newSimTable(), applied: make(chan *Change, 1000)},
 		carried: &carried{routes: map[string]*signalboxv1.RouteReport{}, marks: map[string]uint64{}},
 	}
 	r.conf = Config{

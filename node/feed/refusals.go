@@ -29,11 +29,11 @@ func KeyOf(r *signalboxv1.Record) (Key, bool) {
 }
 
 // refusals are the records that a node refuses at present. Each is void once
-// its record is written again or removed.
+// its record is written again, removed or accepted after all.
 type refusals map[Key]*signalboxv1.Rejection
 
-// applied takes note of a change and of what the node refuses of it.
-func (r refusals) applied(c *Change, refused []*signalboxv1.Rejection) {
+// applied takes note of a change and of what came of it.
+func (r refusals) applied(c *Change, o Outcome) {
 	if c.Whole {
 		clear(r)
 	}
@@ -45,7 +45,10 @@ func (r refusals) applied(c *Change, refused []*signalboxv1.Rejection) {
 	for _, k := range c.Removals {
 		delete(r, Key{k.GetKind(), k.GetName()})
 	}
-	for _, rej := range refused {
+	for _, k := range o.Accepted {
+		delete(r, Key{k.GetKind(), k.GetName()})
+	}
+	for _, rej := range o.Refused {
 		r[refusedKey(rej)] = rej
 	}
 }

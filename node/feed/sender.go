@@ -121,17 +121,17 @@ func (s *sender) hello(h *signalboxv1.Hello) error {
 	return s.ack(&signalboxv1.Ack{Version: h.GetServing(), Rejections: rest})
 }
 
-// ack sends an Ack, in several when its rejections are many. Each names the
-// same version.
+// ack sends an Ack, in several when its lists are long: first what is
+// accepted, then what is rejected. Each names the same version.
 func (s *sender) ack(a *signalboxv1.Ack) error {
-	for rest := a.GetRejections(); ; {
-		var first []*signalboxv1.Rejection
-		first, rest = split(rest)
+	for accepted, rejected := a.GetAccepted(), a.GetRejections(); ; {
 		s.said = s.ready()
-		err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Ack{
-			Ack: &signalboxv1.Ack{Version: a.GetVersion(), Rejections: first, Ready: s.said},
-		}})
-		if err != nil || len(rest) == 0 {
+		part := &signalboxv1.Ack{Version: a.GetVersion(), Ready: s.said}
+		if part.Accepted, accepted = split(accepted); len(accepted) == 0 {
+			part.Rejections, rejected = split(rejected)
+		}
+		err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Ack{Ack: part}})
+		if err != nil || len(accepted)+len(rejected) == 0 {
 			return err
 		}
 	}

@@ -136,9 +136,10 @@ func TestLargeListsAreSplit(t *testing.T) {
 func TestAnAckThatWaitsTakesUpOlderRejections(t *testing.T) {
 	o := newOutbox()
 	r := refusals{}
+	var accepted []*signalboxv1.RecordKey
 	ack := func(rev int64, c *Change, refused ...*signalboxv1.Rejection) {
-		r.applied(c, refused)
-		o.acknowledge(&signalboxv1.Ack{Version: at("e", rev), Rejections: refused}, r.stands)
+		r.applied(c, Outcome{Refused: refused, Accepted: accepted})
+		o.acknowledge(&signalboxv1.Ack{Version: at("e", rev), Rejections: refused, Accepted: accepted}, r.stands)
 	}
 	ack(1, change("+a@1", "+b@1", "+c@1"), refusal("a", 1), refusal("b", 1), refusal("c", 1))
 	ack(2, change("+b@2"), refusal("b", 2))
@@ -153,6 +154,15 @@ func TestAnAckThatWaitsTakesUpOlderRejections(t *testing.T) {
 	}
 	if o.take().ack != nil {
 		t.Error("it is there twice")
+	}
+	ack(4, change("+d@4"), refusal("d", 4))
+	accepted = change("-a", "-d").Removals
+	ack(5, change())
+	accepted = change("-b").Removals
+	ack(6, change(), refusal("a", 1))
+	m = o.take()
+	if rej, acc := m.ack.GetRejections(), m.ack.GetAccepted(); len(rej) != 1 || rej[0].GetName() != "a" || len(acc) != 3 {
+		t.Errorf("the Ack accepts %v and rejects %v, want a, d, b and then a", acc, rej)
 	}
 }
 

@@ -44,36 +44,53 @@ type simStream struct {
 }
 
 // A simTable is an applier that refuses every seventh revision of a route and
-// keeps the last good one.
+// keeps the last good one. It refuses every revision of r3 while there is r4.
 type simTable struct {
 	routes map[string]int64
+	newest map[string]int64 // revisions as they came, those refused included
 }
 
-func (s *simTable) Apply(c *Change) (refused []*signalboxv1.Rejection) {
+func newSimTable() *simTable {
+	return &simTable{routes: map[string]int64{}, newest: map[string]int64{}}
+}
+
+func (s *simTable) Apply(c *Change) (o Outcome) {
+	stood, was := s.inTheWay()
 	if c.Whole {
-		named := map[string]bool{}
-		for _, u := range c.Upserts {
-			named[u.GetRoute().GetName()] = true
-		}
-		maps.DeleteFunc(s.routes, func(name string, _ int64) bool { return !named[name] })
+		clear(s.newest)
 	}
+	written := map[string]bool{}
 	for _, u := range c.Upserts {
 		name, rev := u.GetRoute().GetName(), u.GetRoute().GetMeta().GetRevision()
+		written[name], s.newest[name] = true, rev
 		if rev%7 == 0 {
-			refused = append(refused, refusal(name, rev))
+			o.Refused = append(o.Refused, refusal(name, rev))
 			continue
 		}
 		s.routes[name] = rev
 	}
 	for _, k := range c.Removals {
-		delete(s.routes, k.GetName())
+		delete(s.newest, k.GetName())
 	}
-	return refused
+	maps.DeleteFunc(s.routes, func(name string, _ int64) bool { return s.newest[name] == 0 })
+	switch stands, rev := s.inTheWay(); {
+	case stands && (!stood || written["r3"]):
+		o.Refused = append(o.Refused, refusal("r3", rev))
+	case !stands && stood && was == s.newest["r3"]:
+		o.Accepted = append(o.Accepted, change("-r3").Removals...)
+	}
+	return o
+}
+
+// inTheWay reports whether r3 is refused because of r4, and of which revision.
+func (s *simTable) inTheWay() (bool, int64) {
+	rev := s.newest["r3"]
+	return s.newest["r4"] != 0 && rev%7 != 0, rev
 }
 
 // newSim has one revision with nothing in it, and replicas that have read it.
 func newSim(t *testing.T, replicas int) *sim {
-	s := &sim{t: t, epoch: "e1", history: []map[string]int64{{}, {}}, table: &simTable{routes: map[string]int64{}}}
+	s := &sim{t: t, epoch: "e1", history: []map[string]int64{{}, {}}, table: newSimTable()}
 	for i := range replicas {
 		s.planes = append(s.planes, &simPlane{id: fmt.Sprintf("cp%d", i), epoch: s.epoch, rev: 1, refused: map[string]int64{}})
 	}
@@ -113,6 +130,7 @@ func (s *sim) open(p *simPlane) {
 	st := &simStream{number: s.last, plane: p, have: s.node.assembly.Serving()}
 	s.streams = append(s.streams, st)
 	s.node.open(st.number)
+	clear(p.refused) // Hello names all
 	for _, rej := range s.node.refused.all() {
 		p.hear(rej)
 	}
@@ -166,6 +184,9 @@ func (s *sim) hear(st *simStream) {
 		st.have = req.GetAck().GetVersion()
 		if st.flying != nil && same(st.have, st.flying) {
 			st.flying = nil
+		}
+		for _, k := range req.GetAck().GetAccepted() {
+			delete(st.plane.refused, k.GetName())
 		}
 		for _, rej := range req.GetAck().GetRejections() {
 			st.plane.hear(rej)

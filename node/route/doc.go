@@ -4,7 +4,8 @@
 // returns another one that shares all it can with the old, so that one change
 // of a hundred thousand routes costs a few allocations, and a route that did
 // not change is the same *Route in both. A table depends only on the records
-// it was given, not on their order.
+// it was given, not on their order: of those of one name the newest, or while
+// that cannot be served the last one before it that could.
 //
 // Of all routes that match a request the one with the most specific host wins:
 // the exact one, then the wildcard, then any host. Among those of one host the

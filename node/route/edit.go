@@ -1,8 +1,9 @@
 package route
 
 import (
-	"cmp"
 	"fmt"
+	"hash/maphash"
+	"maps"
 	"slices"
 	"strings"
 
@@ -11,65 +12,134 @@ import (
 
 // A builder makes one table out of another.
 type builder struct {
-	e      *edit
-	t      Table // as far as it is
-	change Change
-	lost   []*Route // those that were, for a moment at least, without their match
+	e     *edit
+	from  *Table
+	t     Table // as far as it is
+	swaps []Swap
+	// shared are the matches that more than one route had, at some moment.
+	shared map[match]struct{}
+	// looked are the names that may be refused now and were not, or the other
+	// way round, and the refused ones that were written.
+	looked map[string]struct{}
 }
 
+// A match is a host and a prefix as stored.
+type match struct{ host, prefix string }
+
 func (t *Table) begin() *builder {
-	return &builder{e: &edit{seed: t.seed}, t: *t}
+	return &builder{
+		e: &edit{seed: t.seed}, from: t, t: *t,
+		shared: map[match]struct{}{}, looked: map[string]struct{}{},
+	}
+}
+
+// remove takes a name out.
+func (b *builder) remove(name string) {
+	old, _ := b.t.Get(name)
+	b.swap(name, old, nil)
 }
 
 // upsert writes one record, unless it is refused or there already.
 func (b *builder) upsert(rec *signalboxv1.Route) {
-	r, err := compile(rec, b.t.sockets)
-	if err != nil {
-		b.reject(rec.GetName(), rec.GetMeta().GetRevision(), err.Error())
-		return
+	name := rec.GetName()
+	old, _ := b.t.Get(name)
+	switch r, err := compile(rec, b.t.sockets); {
+	case err != nil:
+		b.refuseBad(old, rec, err)
+	case old == nil || !old.same(r):
+		b.swap(name, old, r)
+	case b.kept(old):
+		b.rank(old, func() { b.accept(name) })
 	}
-	old, _ := b.t.Get(r.Name)
-	if old != nil && old.same(r) {
-		return
+	if _, refused := b.t.refusal(name); refused {
+		b.looked[name] = struct{}{}
 	}
-	b.swap(old, r)
 }
 
-// swap puts r in old's place; either may be nil.
-func (b *builder) swap(old, r *Route) {
+// refuseBad refuses a record. The route of its name stays in force, unless it
+// is an earlier one that must have been removed.
+func (b *builder) refuseBad(old *Route, rec *signalboxv1.Route, err error) {
+	if old != nil && old.Created != rec.GetMeta().GetCreatedRevision() {
+		b.swap(old.Name, old, nil)
+		old = nil
+	}
+	refuse := func() {
+		b.refuse(Rejection{Name: rec.GetName(), Revision: rec.GetMeta().GetRevision(), Reason: err.Error(), bad: true})
+	}
+	if old == nil || b.kept(old) {
+		refuse()
+	} else {
+		b.rank(old, refuse)
+	}
+}
+
+// swap puts r in the place of old, of the same name; either may be nil. What
+// was refused under the name is so no more.
+func (b *builder) swap(name string, old, r *Route) {
 	if old != nil {
 		b.unlink(old)
 		b.t.count--
 	}
+	b.accept(name)
 	if r != nil {
 		b.link(r)
 		b.t.count++
-		b.t.names = b.t.names.put(b.e, r.Name, r)
-	} else {
-		b.t.names = b.t.names.without(b.e, old.Name)
+		b.t.names = b.t.names.put(b.e, name, r)
+	} else if old != nil {
+		b.t.names = b.t.names.without(b.e, name)
 	}
-	b.change.Swaps = append(b.change.Swaps, Swap{Old: old, New: r})
+	if old != nil || r != nil {
+		b.swaps = append(b.swaps, Swap{Old: old, New: r})
+	}
 }
 
-func (b *builder) reject(name string, revision int64, reason string) {
-	b.change.Rejections = append(b.change.Rejections, Rejection{name, revision, reason})
+// rank makes a change that decides how r stands among those with its match.
+func (b *builder) rank(r *Route, change func()) {
+	b.unlink(r)
+	change()
+	b.link(r)
+}
+
+// refuse takes note of a rejection, in place of one of the same name.
+func (b *builder) refuse(rej Rejection) {
+	if old, ok := b.t.refusal(rej.Name); !ok || old != rej {
+		b.t.refused = b.t.refused.put(b.e, rej.Name, rej)
+		b.looked[rej.Name] = struct{}{}
+	}
+}
+
+// accept takes a rejection back, if there is one.
+func (b *builder) accept(name string) {
+	if _, ok := b.t.refusal(name); ok {
+		b.t.refused = b.t.refused.without(b.e, name)
+		b.looked[name] = struct{}{}
+	}
+}
+
+// kept reports whether a route is in force only because the record after it
+// was refused.
+func (b *builder) kept(r *Route) bool {
+	rej, ok := b.t.refusal(r.Name)
+	return ok && rej.bad
+}
+
+// before tells which of two routes with the same match holds it. One that is
+// kept stands back: what it should be by now has another match, or none.
+func (b *builder) before(r, o *Route) bool {
+	if k := b.kept(r); k != b.kept(o) {
+		return !k
+	}
+	return r.before(o)
 }
 
 // link lets r be matched.
 func (b *builder) link(r *Route) {
-	var lost *Route
-	b.tree(r.Host, func(n *node) *node {
-		n, lost = n.put(b.e, segments(r.Prefix), r)
-		return n
-	})
-	if lost != nil {
-		b.lost = append(b.lost, lost)
-	}
+	b.tree(r.Host, func(n *node) *node { return n.put(b, segments(r.Prefix), r) })
 }
 
 // unlink undoes link.
 func (b *builder) unlink(r *Route) {
-	b.tree(r.Host, func(n *node) *node { return n.without(b.e, segments(r.Prefix), r) })
+	b.tree(r.Host, func(n *node) *node { return n.without(b, segments(r.Prefix), r) })
 }
 
 // tree replaces the tree of a host by what edit makes of it.
@@ -90,22 +160,48 @@ func (b *builder) tree(host string, edit func(*node) *node) {
 	}
 }
 
-// end returns the table. Whoever lost its match and did not get it back is a
-// rejection.
+// end returns the table, and how it came to be.
 func (b *builder) end() (*Table, Change) {
-	for _, r := range b.lost {
-		holder := b.t.holder(r)
-		if now, ok := b.t.Get(r.Name); ok && now == r && holder != r {
-			b.reject(r.Name, r.Revision, fmt.Sprintf("match: route %q, created before, has the same", holder.Name))
+	for m := range b.shared {
+		b.judge(b.t.hostTree(m.host).at(b.e.seed, segments(m.prefix)))
+	}
+	change := Change{Swaps: b.swaps}
+	for _, name := range slices.Sorted(maps.Keys(b.looked)) {
+		if rej, ok := b.t.refusal(name); ok {
+			change.Rejections = append(change.Rejections, rej)
+			continue
+		}
+		was, had := b.from.refusal(name)
+		if now, ok := b.t.Get(name); ok && had && now.Revision == was.Revision {
+			change.Accepted = append(change.Accepted, name)
 		}
 	}
-	rejections := b.change.Rejections
-	slices.SortFunc(rejections, func(a, b Rejection) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Revision, b.Revision))
-	})
-	b.change.Rejections = slices.Compact(rejections)
 	t := b.t
-	return &t, b.change
+	return &t, change
+}
+
+// judge refuses the routes that do not hold their match, and takes back what
+// was said against the one that does. Kept routes are refused as it is.
+func (b *builder) judge(n *node) {
+	if n == nil {
+		return
+	}
+	if !b.kept(n.route) {
+		b.accept(n.route.Name)
+	}
+	if n.others == nil {
+		return
+	}
+	for _, r := range *n.others {
+		if !b.kept(r) {
+			b.refuse(Rejection{Name: r.Name, Revision: r.Revision, Reason: fmt.Sprintf("match: route %q, created before, has the same", n.route.Name)})
+		}
+	}
+}
+
+// refusal returns what was refused under a name.
+func (t *Table) refusal(name string) (Rejection, bool) {
+	return t.refused.get(maphash.String(t.seed, name), name)
 }
 
 // segments returns a stored prefix without the slash that stands for all paths.

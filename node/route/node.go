@@ -13,9 +13,10 @@ type node struct {
 	owner *edit
 	// route has the prefix that ends here; nil if there is none.
 	route *Route
-	// others have the same match as route and lost it, in order of before. The
-	// control plane refuses them, so this is nil everywhere and forever but
-	// for a fault.
+	// others have the same match as route and lost it, in order of
+	// [builder.before]. The control plane lets no two routes have one match, so
+	// this is nil but for a fault, or where one is kept that should have
+	// another by now.
 	others *[]*Route
 	kids   *branch[*node]
 }
@@ -41,72 +42,72 @@ func (n *node) match(seed maphash.Seed, path string) *Route {
 	return best
 }
 
-// at returns the route that holds a prefix, which is as stored or empty.
-func (n *node) at(seed maphash.Seed, prefix string) *Route {
+// at returns where a prefix, which is as stored or empty, ends: nil if there
+// is no route of that prefix.
+func (n *node) at(seed maphash.Seed, prefix string) *node {
 	for n != nil && prefix != "" {
 		var segment string
 		segment, prefix = cut(prefix)
 		n, _ = n.kids.get(maphash.String(seed, segment), segment)
 	}
-	if n == nil {
+	if n == nil || n.route == nil {
 		return nil
 	}
-	return n.route
+	return n
 }
 
-// put returns the tree with r at a prefix, and which route lost its match, if
-// any did.
-func (n *node) put(e *edit, prefix string, r *Route) (*node, *Route) {
-	n = n.owned(e)
+// put returns the tree with r at a prefix.
+func (n *node) put(b *builder, prefix string, r *Route) *node {
+	n = n.owned(b.e)
 	if prefix == "" {
-		return n, n.add(r)
+		n.add(b, r)
+		return n
 	}
 	segment, rest := cut(prefix)
-	kid, _ := n.kids.get(maphash.String(e.seed, segment), segment)
-	made, lost := kid.put(e, rest, r)
-	if made != kid {
-		n.kids = n.kids.put(e, segment, made)
+	kid, _ := n.kids.get(maphash.String(b.e.seed, segment), segment)
+	if made := kid.put(b, rest, r); made != kid {
+		n.kids = n.kids.put(b.e, segment, made)
 	}
-	return n, lost
+	return n
 }
 
 // add gives n one more route. n must be owned.
-func (n *node) add(r *Route) (lost *Route) {
+func (n *node) add(b *builder, r *Route) {
 	if n.route == nil {
 		n.route = r
-		return nil
+		return
 	}
+	b.shared[match{r.Host, r.Prefix}] = struct{}{}
 	var others []*Route
 	if n.others != nil {
 		others = slices.Clone(*n.others)
 	}
-	if r.before(n.route) {
+	if b.before(r, n.route) {
 		r, n.route = n.route, r
 	}
-	i, _ := slices.BinarySearchFunc(others, r, func(a, b *Route) int {
-		if a.before(b) {
+	i, _ := slices.BinarySearchFunc(others, r, func(o, r *Route) int {
+		if b.before(o, r) {
 			return -1
 		}
 		return 1
 	})
 	others = slices.Insert(others, i, r)
 	n.others = &others
-	return r
 }
 
 // without returns the tree without r, which must be at the prefix. Nothing is
 // left of what led only there.
-func (n *node) without(e *edit, prefix string, r *Route) *node {
-	n = n.owned(e)
+func (n *node) without(b *builder, prefix string, r *Route) *node {
+	n = n.owned(b.e)
 	if prefix == "" {
-		n.drop(r)
+		n.drop(b, r)
 	} else {
 		segment, rest := cut(prefix)
-		kid, _ := n.kids.get(maphash.String(e.seed, segment), segment)
-		if made := kid.without(e, rest, r); made == nil {
-			n.kids = n.kids.without(e, segment)
+		kid, _ := n.kids.get(maphash.String(b.e.seed, segment), segment)
+		if made := kid.without(b, rest, r); made == nil {
+			n.kids = n.kids.without(b.e, segment)
 		} else if made != kid {
-			n.kids = n.kids.put(e, segment, made)
+			n.kids = n.kids.put(b.e, segment, made)
 		}
 	}
 	if n.route == nil && n.kids == nil {
@@ -116,11 +117,12 @@ func (n *node) without(e *edit, prefix string, r *Route) *node {
 }
 
 // drop takes r off n, which must be owned; the next in line takes its place.
-func (n *node) drop(r *Route) {
+func (n *node) drop(b *builder, r *Route) {
 	if n.others == nil {
 		n.route = nil
 		return
 	}
+	b.shared[match{r.Host, r.Prefix}] = struct{}{}
 	all := append([]*Route{n.route}, *n.others...)
 	all = slices.DeleteFunc(all, func(o *Route) bool { return o == r })
 	n.route, n.others = all[0], nil

@@ -64,8 +64,8 @@ func (r *Route) same(o *Route) bool {
 		slices.Equal(r.Upstreams, o.Upstreams) && proto.Equal(r.policy, o.policy)
 }
 
-// before tells which of two routes with the same match holds it: the one
-// created first, whatever order they are heard of in.
+// before tells which of two routes with the same match and in order holds it:
+// the one created first, whatever order they are heard of in.
 func (r *Route) before(o *Route) bool {
 	if r.Created != o.Created {
 		return r.Created < o.Created

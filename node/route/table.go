@@ -19,6 +19,9 @@ type Table struct {
 	exact   *branch[*node] // by host
 	wild    *branch[*node] // by what follows "*."
 	any     *node          // of any host
+	// refused are the records that are not in the table as they were sent, by
+	// name.
+	refused *branch[Rejection]
 }
 
 // Config is what a node allows its routes.
@@ -39,6 +42,11 @@ type Rejection struct {
 	Revision int64
 	// Reason, for people: the field and what would be right.
 	Reason string
+
+	// bad says that the record itself is refused: what the table has under its
+	// name, if anything, is an older one. Otherwise the record is in the table
+	// and only its match is another's.
+	bad bool
 }
 
 // A Swap is a route that came, went or was written again.
@@ -54,9 +62,13 @@ type Change struct {
 	// Swaps name every route that is not the same pointer in both tables,
 	// those that are not served because another holds their match included.
 	Swaps []Swap
-	// Rejections are the records refused. Under their names what there was
-	// before stays in force.
+	// Rejections are those of the records written, and those that came or got
+	// another reason because of them, in order of their names. In a change to a
+	// whole state they are all there are.
 	Rejections []Rejection
+	// Accepted are the names of the records that were refused and are in force
+	// now as they were sent then, in order.
+	Accepted []string
 }
 
 // Len returns the number of routes.
@@ -100,13 +112,13 @@ func (t *Table) Match(host, path string) (*Route, bool) {
 }
 
 // With returns the table with some records written and some removed, by name.
-// A record that cannot be served is a rejection and changes nothing.
+// A record that cannot be served is a rejection, and the last one before it
+// that could stays in force, but for a match that another route has by a
+// record in order.
 func (t *Table) With(upserts []*signalboxv1.Route, removals []string) (*Table, Change) {
 	b := t.begin()
 	for _, name := range removals {
-		if old, ok := b.t.Get(name); ok {
-			b.swap(old, nil)
-		}
+		b.remove(name)
 	}
 	for _, rec := range upserts {
 		b.upsert(rec)
@@ -115,17 +127,22 @@ func (t *Table) With(upserts []*signalboxv1.Route, removals []string) (*Table, C
 }
 
 // Whole returns the table with exactly these records. Routes that are the same
-// in t stay the same pointers; a record that is refused leaves what t has under
-// its name.
+// in t stay the same pointers; a record that is refused leaves in force what t
+// has under its name, as in With.
 func (t *Table) Whole(records []*signalboxv1.Route) (*Table, Change) {
 	wanted := make(map[string]bool, len(records))
 	for _, rec := range records {
 		wanted[rec.GetName()] = true
 	}
 	b := t.begin()
-	for name, old := range t.names.all() {
+	for name := range t.names.all() {
 		if !wanted[name] {
-			b.swap(old, nil)
+			b.remove(name)
+		}
+	}
+	for name := range t.refused.all() {
+		if !wanted[name] {
+			b.remove(name)
 		}
 	}
 	for _, rec := range records {
@@ -145,9 +162,4 @@ func (t *Table) hostTree(host string) (n *node) {
 	}
 	n, _ = t.exact.get(maphash.String(t.seed, host), host)
 	return n
-}
-
-// holder returns the route that is served for r's match.
-func (t *Table) holder(r *Route) *Route {
-	return t.hostTree(r.Host).at(t.seed, segments(r.Prefix))
 }

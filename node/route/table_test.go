@@ -111,11 +111,14 @@ func TestOfTwoRoutesWithOneMatchTheFirstCreatedHoldsIt(t *testing.T) {
 	if !slices.Equal(refused, []string{"x", "y"}) || tab.Len() != 3 {
 		t.Errorf("refused %v of %d", refused, tab.Len())
 	}
-	tab, _ = tab.With(nil, []string{"z"})
+	tab, change = tab.With(nil, []string{"z"})
 	serves(tab, "x") // the next takes its place
+	if !slices.Equal(change.Accepted, []string{"x"}) || len(change.Rejections) != 1 || !strings.Contains(change.Rejections[0].Reason, `"x"`) {
+		t.Errorf("accepted %v, rejected %v; want x, and y because of x", change.Accepted, change.Rejections)
+	}
 	tab, change = tab.With([]*signalboxv1.Route{first}, nil)
 	serves(tab, "z")
-	if len(change.Rejections) != 1 || change.Rejections[0].Name != "x" {
+	if len(change.Rejections) != 2 || change.Rejections[0].Name != "x" {
 		t.Errorf("the route that lost its match is not named: %v", change.Rejections)
 	}
 	// two routes may change places in one update

@@ -949,11 +949,17 @@ type Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version the node serves now.
 	Version *Version `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// Rejections are the records of that update which the node refuses. Those
-	// of earlier updates stand until the record is written again or removed.
+	// Rejections are the records of that update which the node refuses, and
+	// those refused because of it, or for another reason than before. Those of
+	// earlier updates stand until the record is written again or removed, or is
+	// among accepted.
 	Rejections []*Rejection `protobuf:"bytes,2,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Ready is what its own readiness check answers now.
-	Ready         bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	// Accepted are records that the node refused before and serves now as they
+	// were written then: what stood in their way is gone. They are read before
+	// rejections.
+	Accepted      []*RecordKey `protobuf:"bytes,4,rep,name=accepted,proto3" json:"accepted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1007,6 +1013,13 @@ func (x *Ack) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *Ack) GetAccepted() []*RecordKey {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
 }
 
 // Report is what the node carried since it started, as far as it changed
@@ -1262,13 +1275,14 @@ const file_signalbox_v1_feed_proto_rawDesc = "" +
 	"\x06recordJ\x04\b\x04\x10\x05\"G\n" +
 	"\tRecordKey\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.signalbox.v1.KindR\x04kind\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x85\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xba\x01\n" +
 	"\x03Ack\x12/\n" +
 	"\aversion\x18\x01 \x01(\v2\x15.signalbox.v1.VersionR\aversion\x127\n" +
 	"\n" +
 	"rejections\x18\x02 \x03(\v2\x17.signalbox.v1.RejectionR\n" +
 	"rejections\x12\x14\n" +
-	"\x05ready\x18\x03 \x01(\bR\x05ready\"Q\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\x123\n" +
+	"\baccepted\x18\x04 \x03(\v2\x17.signalbox.v1.RecordKeyR\baccepted\"Q\n" +
 	"\x06Report\x121\n" +
 	"\x06routes\x18\x01 \x03(\v2\x19.signalbox.v1.RouteReportR\x06routes\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\"\xeb\x01\n" +
@@ -1353,16 +1367,17 @@ var file_signalbox_v1_feed_proto_depIdxs = []int32{
 	23, // 24: signalbox.v1.RecordKey.kind:type_name -> signalbox.v1.Kind
 	17, // 25: signalbox.v1.Ack.version:type_name -> signalbox.v1.Version
 	18, // 26: signalbox.v1.Ack.rejections:type_name -> signalbox.v1.Rejection
-	13, // 27: signalbox.v1.Report.routes:type_name -> signalbox.v1.RouteReport
-	24, // 28: signalbox.v1.RouteReport.counters:type_name -> signalbox.v1.RouteCounters
-	25, // 29: signalbox.v1.RouteReport.last_activity:type_name -> google.protobuf.Timestamp
-	0,  // 30: signalbox.v1.FeedService.Connect:input_type -> signalbox.v1.ConnectRequest
-	1,  // 31: signalbox.v1.FeedService.Connect:output_type -> signalbox.v1.ConnectResponse
-	31, // [31:32] is the sub-list for method output_type
-	30, // [30:31] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	10, // 27: signalbox.v1.Ack.accepted:type_name -> signalbox.v1.RecordKey
+	13, // 28: signalbox.v1.Report.routes:type_name -> signalbox.v1.RouteReport
+	24, // 29: signalbox.v1.RouteReport.counters:type_name -> signalbox.v1.RouteCounters
+	25, // 30: signalbox.v1.RouteReport.last_activity:type_name -> google.protobuf.Timestamp
+	0,  // 31: signalbox.v1.FeedService.Connect:input_type -> signalbox.v1.ConnectRequest
+	1,  // 32: signalbox.v1.FeedService.Connect:output_type -> signalbox.v1.ConnectResponse
+	32, // [32:33] is the sub-list for method output_type
+	31, // [31:32] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_feed_proto_init() }
