@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -44,7 +45,7 @@ func (a answer) at(path ...string) any {
 
 // newHTTP is a client whose connections end with the test.
 func newHTTP(t testing.TB) *http.Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: patience}).DialContext}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{
 		Transport: transport, Timeout: 2 * patience,
@@ -163,7 +164,7 @@ func route(name, path string, upstreams ...string) *signalboxv1.Route {
 // put writes a route and waits until every live node serves it, all of them.
 func (s *services) put(t testing.TB, r *signalboxv1.Route) *signalboxv1.WriteResult {
 	t.Helper()
-	res, err := s.routes.PutRoute(t.Context(), &signalboxv1.PutRouteRequest{Route: r, Wait: signalboxv1.Wait_WAIT_NODES})
+	res, err := s.routes.PutRoute(t.Context(), &signalboxv1.PutRouteRequest{Route: r, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(patience)})
 	if err != nil {
 		t.Fatalf("put %s: %v", r.GetName(), err)
 	}

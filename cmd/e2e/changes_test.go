@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"testing"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"signalbox/node"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -19,7 +21,7 @@ func (s *services) fill(t testing.TB, n int, to string) {
 	for i := range n {
 		all = append(all, route(fmt.Sprintf("many/%d", i), fmt.Sprintf("/many/%d", i), to))
 	}
-	res, err := s.routes.BatchPutRoutes(t.Context(), &signalboxv1.BatchPutRoutesRequest{Routes: all, Split: true, Wait: signalboxv1.Wait_WAIT_NODES})
+	res, err := s.routes.BatchPutRoutes(t.Context(), &signalboxv1.BatchPutRoutesRequest{Routes: all, Split: true, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(patience)})
 	if err != nil || int(res.GetWritten()) != n {
 		t.Fatalf("%v %v", res, err)
 	}

@@ -9,8 +9,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,20 +82,28 @@ func TestADrainedNodeServesOn(t *testing.T) {
 		}
 		return err
 	})
-	c.served("/new", to)
+	// It was killed before the file with the new route had to be written.
+	eventually(t, "it serves the new route again", func(ctx context.Context) error {
+		a, err := c.get(ctx, n, "/new")
+		if err == nil && a.status != 200 {
+			err = fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return err
+	})
 
-	if out, code := c.cli(0, "nodes", "undrain", n.id, "--wait"); code != 0 {
+	if out, code := c.cli(0, "nodes", "undrain", n.id, "--wait", "--wait-timeout", patience.String()); code != 0 {
 		t.Errorf("undrain: %d %s", code, out)
 	}
 	c.awaitNode(n)
 }
 
-// notBegun tells a connection that ended before its answer began. The reset of
-// one that the kernel had taken and nobody accepted is told to whichever call
-// is first, a read or a write; the other one then finds an end or a broken pipe.
-func notBegun(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
+// begins returns a context for a request, and what tells whether any of an
+// answer to it has come.
+func begins(ctx context.Context) (context.Context, func() bool) {
+	var begun atomic.Bool
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotFirstResponseByte: func() { begun.Store(true) },
+	}), begun.Load
 }
 
 func TestANodeThatIsAskedToEndFailsNoRequest(t *testing.T) {
@@ -131,11 +139,12 @@ func TestANodeThatIsAskedToEndFailsNoRequest(t *testing.T) {
 		clients.Go(func() {
 			at := leaving
 			for ctx.Err() == nil {
-				a, err := send(context.WithoutCancel(ctx), client, "GET", "http://"+at.public+"/r", "")
+				asking, begun := begins(context.WithoutCancel(ctx))
+				a, err := send(asking, client, "GET", "http://"+at.public+"/r", "")
 				switch {
 				case err == nil && a.body == "up took 0\n":
 					served.Add(1)
-				case at == leaving && notBegun(err):
+				case at == leaving && err != nil && !begun():
 					moved.Add(1)
 					at = staying
 				default:

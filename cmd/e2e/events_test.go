@@ -43,7 +43,7 @@ func (f *follower) visit(ctx context.Context, key, api string) {
 	last := f.last
 	f.visits++
 	f.mu.Unlock()
-	args := []string{"-sSN", "--max-time", "60", "-H", "@-", "http://" + api + "/v1/events?kinds=route"}
+	args := []string{"-sSN", "--max-time", "600", "-H", "@-", "http://" + api + "/v1/events?kinds=route"}
 	cmd := exec.CommandContext(ctx, "curl", args...)
 	header := "Authorization: Bearer " + key + "\n"
 	if last != "" {

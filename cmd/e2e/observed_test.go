@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"signalbox/node"
@@ -77,7 +78,7 @@ func TestObservedAndWantedShareNoRecord(t *testing.T) {
 		Name: "node0", Wanted: &signalboxv1.NodeWanted{Labels: map[string]string{"wanted": "yes"}},
 		Observed: &signalboxv1.NodeObserved{State: signalboxv1.NodeState_NODE_STATE_LOST, SoftwareVersion: "claimed", LastContact: timestamppb.Now()},
 	}
-	put, err := api.nodes.PutNode(t.Context(), &signalboxv1.PutNodeRequest{Node: claimed, Wait: signalboxv1.Wait_WAIT_NODES})
+	put, err := api.nodes.PutNode(t.Context(), &signalboxv1.PutNodeRequest{Node: claimed, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(patience)})
 	if o := put.GetNode().GetObserved(); err != nil || o.GetState() != signalboxv1.NodeState_NODE_STATE_LIVE || o.GetSoftwareVersion() == "claimed" || o.GetLabels()["wanted"] != "yes" {
 		t.Fatalf("got %v %v", put, err)
 	}

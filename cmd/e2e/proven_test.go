@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -63,7 +64,7 @@ func TestABatchIsOneRevisionOrNothing(t *testing.T) {
 		"a name twice":    route("b1", "/elsewhere", to.url),
 		"a bad last word": route("bad", "/bad", "gopher://x"),
 	} {
-		_, err := api.routes.BatchPutRoutes(t.Context(), &signalboxv1.BatchPutRoutesRequest{Routes: append(batch[:40:40], bad), Wait: signalboxv1.Wait_WAIT_NODES})
+		_, err := api.routes.BatchPutRoutes(t.Context(), &signalboxv1.BatchPutRoutesRequest{Routes: append(batch[:40:40], bad), Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(patience)})
 		if c := status.Code(err); c != codes.InvalidArgument && c != codes.AlreadyExists {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -73,7 +74,7 @@ func TestABatchIsOneRevisionOrNothing(t *testing.T) {
 		t.Fatalf("refused batches left %v %v", after, err)
 	}
 
-	res, err := api.routes.BatchPutRoutes(t.Context(), &signalboxv1.BatchPutRoutesRequest{Routes: batch, Wait: signalboxv1.Wait_WAIT_NODES})
+	res, err := api.routes.BatchPutRoutes(t.Context(), &signalboxv1.BatchPutRoutesRequest{Routes: batch, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(patience)})
 	if err != nil || res.GetResult().GetNodesServing() != 2 {
 		t.Fatalf("got %v %v", res, err)
 	}

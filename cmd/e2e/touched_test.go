@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -53,7 +54,7 @@ func TestOnlyWhatChangedIsTouched(t *testing.T) {
 		api.put(t, r)
 	}
 	for _, name := range []string{"changing", "stays", "goes"} {
-		if _, err := api.routes.DeleteRoute(t.Context(), &signalboxv1.DeleteRouteRequest{Name: name, Wait: signalboxv1.Wait_WAIT_NODES}); err != nil {
+		if _, err := api.routes.DeleteRoute(t.Context(), &signalboxv1.DeleteRouteRequest{Name: name, Wait: signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(patience)}); err != nil {
 			t.Fatal(err)
 		}
 	}
