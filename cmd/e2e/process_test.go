@@ -40,6 +40,7 @@ type process struct {
 	name string
 	args []string
 	env  []string // beside the test's own
+	path string   // what to run; empty for the program
 	dir  string   // to run in
 	log  string   // file of standard error, over all its lives
 	out  string   // file of standard output
@@ -61,7 +62,11 @@ func (p *process) start() {
 		p.t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(program(p.t), p.args...)
+	path := p.path
+	if path == "" {
+		path = program(p.t)
+	}
+	cmd := exec.Command(path, p.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, out, log
 	cmd.Env = append(cleanEnv(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -146,6 +151,16 @@ func (p *process) finish() {
 	if p.t.Failed() {
 		p.t.Logf("---- the end of %s's log\n%s", p.name, tail(p.log, 30))
 	}
+}
+
+// lines are those of the process's log so far.
+func (p *process) lines() []string {
+	p.t.Helper()
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
 // tail is the last lines of a file.

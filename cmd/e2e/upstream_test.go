@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -63,6 +64,17 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-u.hold
 	}
 	_, _ = fmt.Fprintf(w, "%s took %d\n", u.name, n)
+}
+
+// echoOnly is the variable that makes this test binary an upstream in a process
+// of its own, with as many open files as a process may have.
+const echoOnly = "SIGNALBOX_E2E_ECHO"
+
+// echo is such an upstream. It prints its URL, and ends when it is killed.
+func echo() {
+	server := httptest.NewServer(&upstream{name: "echo", clients: map[string]bool{}})
+	_, _ = fmt.Fprintln(os.Stdout, server.URL)
+	select {}
 }
 
 // asked is the last request, nil before the first.
