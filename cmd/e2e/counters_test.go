@@ -157,7 +157,7 @@ func TestCountersAddUpWhoeverIsKilled(t *testing.T) {
 // checkpointed waits until the store holds how many requests a route has had.
 func (c *cluster) checkpointed(name string, requests uint64) {
 	c.t.Helper()
-	keeper, err := etcd.Open(etcd.Config{Endpoints: []string{c.store}})
+	keeper, err := etcd.Open(etcd.Config{Endpoints: c.store})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -45,7 +45,9 @@ func TestAFrozenNodeIsNamedAndThenNotWaitedFor(t *testing.T) {
 		}
 		return time.Since(began)
 	}
-	if took := late("missed", time.Second); took < time.Second {
+	// Long enough for the others, even on a machine that has much else to do.
+	const wait = 2 * time.Second
+	if took := late("missed", wait); took < wait {
 		t.Errorf("it was given up after %v", took)
 	}
 	// No timeout of this length is waited out: the node lags already.
@@ -78,10 +80,7 @@ func TestNodesLeaveAFrozenControlPlane(t *testing.T) {
 	to := newUpstream(t, "up")
 	c.converge("first", to)
 	traffic := newLoad(t, "/first/0", c.nodes[0].public)
-	victim, other := 0, 1
-	if fed := c.feeders(0); fed[c.planes[1].id] > fed[c.planes[0].id] {
-		victim, other = 1, 0
-	}
+	victim, other, _ := c.busier()
 	api := c.services(other).routes
 	c.planes[victim].signal(syscall.SIGSTOP)
 	began, i := time.Now(), 0

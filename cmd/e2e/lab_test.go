@@ -20,8 +20,7 @@ import (
 type cluster struct {
 	*lab
 	client *http.Client
-	etcd   *process // nil when the only control plane has one inside
-	store  string   // client URL of etcd
+	store  []string // client URLs of etcd; none when the only control plane has one inside
 	planes []*planeProcess
 	nodes  []*nodeProcess
 	// admin is the key "bootstrap"; node the key all nodes join with; chp the
@@ -34,6 +33,7 @@ type planeProcess struct {
 	*process
 	id        string
 	grpc, api string // addresses
+	told      string // address that nodes are told, grpc unless a wire leads there
 	rest      *caller
 }
 
@@ -49,14 +49,29 @@ type nodeProcess struct {
 // several, and nodes that know all of them. All are ready when it returns.
 func newCluster(t testing.TB, planes, nodes int) *cluster {
 	t.Helper()
-	c := &cluster{lab: newLab(t), client: newHTTP(t)}
-	c.admin, c.chp = c.secret("the admin key", rand.Text()), c.secret("the CHP token", rand.Text())
+	c := emptyCluster(t)
 	if planes > 1 {
-		c.startEtcd()
+		c.startEtcd(1)
 	}
 	for range planes {
 		c.addPlane().start()
 	}
+	c.complete(nodes)
+	return c
+}
+
+// emptyCluster is a cluster without parts.
+func emptyCluster(t testing.TB) *cluster {
+	t.Helper()
+	c := &cluster{lab: newLab(t), client: newHTTP(t)}
+	c.admin, c.chp = c.secret("the admin key", rand.Text()), c.secret("the CHP token", rand.Text())
+	return c
+}
+
+// complete adds nodes to control planes that were started. All are ready when
+// it returns.
+func (c *cluster) complete(nodes int) {
+	c.t.Helper()
 	for _, p := range c.planes {
 		c.awaitPlane(p)
 	}
@@ -69,7 +84,6 @@ func newCluster(t testing.TB, planes, nodes int) *cluster {
 		c.awaitNode(n)
 	}
 	c.awaitLive()
-	return c
 }
 
 // awaitLive waits until every control plane that runs knows that every node
@@ -106,22 +120,36 @@ func (c *cluster) createKey(key *signalboxv1.ApiKey) string {
 	return c.secret("the key "+key.GetName(), res.GetSecret())
 }
 
-func (c *cluster) startEtcd() {
-	c.store = "http://" + freeAddr(c.t)
-	c.etcd = c.process("etcd", nil, "etcd", "--name", "e2e", "--data-dir", filepath.Join(c.dir, "etcd"),
-		"--listen-client", c.store, "--listen-peer", "http://"+freeAddr(c.t))
-	c.etcd.start()
+// startEtcd starts an etcd: "etcd" if it has one member, "etcd0" and so on if it
+// has several.
+func (c *cluster) startEtcd(members int) {
+	c.t.Helper()
+	var names, peers, all []string
+	for i := range members {
+		names = append(names, fmt.Sprintf("etcd%d", i))
+		if members == 1 {
+			names[i] = "etcd"
+		}
+		c.store = append(c.store, "http://"+freeAddr(c.t))
+		peers = append(peers, "http://"+freeAddr(c.t))
+		all = append(all, names[i]+"="+peers[i])
+	}
+	for i, name := range names {
+		c.process(name, nil, "etcd", "--name", name, "--data-dir", filepath.Join(c.dir, name),
+			"--listen-client", c.store[i], "--listen-peer", peers[i], "--initial-cluster", strings.Join(all, ",")).start()
+	}
 }
 
 // addPlane adds a control plane that is not started.
 func (c *cluster) addPlane(args ...string) *planeProcess {
 	p := &planeProcess{id: fmt.Sprintf("cp%d", len(c.planes)), grpc: freeAddr(c.t), api: freeAddr(c.t)}
-	store := []string{"--etcd", c.store}
-	if c.etcd == nil {
+	p.told = p.grpc
+	store := []string{"--etcd", strings.Join(c.store, ",")}
+	if c.store == nil {
 		store = []string{"--data-dir", filepath.Join(c.dir, "store")}
 	}
 	p.process = c.process(p.id, []string{"SIGNALBOX_ADMIN_KEY=" + c.admin, "SIGNALBOX_CHP_TOKEN=" + c.chp},
-		append(append([]string{"controlplane", "--controlplane-id", p.id, "--grpc-listen", p.grpc, "--api-listen", p.api}, store...), args...)...)
+		append(append([]string{"controlplane", "--controlplane-id", p.id, "--grpc-listen", p.grpc, "--api-listen", p.api, "--chp-wait", patience.String()}, store...), args...)...)
 	p.rest = &caller{t: c.t, base: "http://" + p.api, key: c.admin, client: c.client}
 	c.planes = append(c.planes, p)
 	return p
@@ -137,7 +165,7 @@ func (c *cluster) addNode(keeps bool, args ...string) *nodeProcess {
 	}
 	var planes []string
 	for _, p := range c.planes {
-		planes = append(planes, p.grpc)
+		planes = append(planes, p.told)
 	}
 	n.process = c.process(n.id, []string{"SIGNALBOX_KEY=" + c.node},
 		append([]string{"node", "--id", n.id, "--listen", n.public, "--admin-listen", n.admin,
