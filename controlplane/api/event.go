@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"signalbox/controlplane/auth"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
@@ -23,12 +26,16 @@ type events struct {
 // it is told everything.
 func (s *events) FollowEvents(req *signalboxv1.FollowEventsRequest, stream grpc.ServerStreamingServer[signalboxv1.FollowEventsResponse]) error {
 	var bad problems
-	after := bad.after(req.GetAfter())
-	told := &teller{core: s.core, stream: stream, kinds: bad.kinds(req.GetKinds())}
+	after, asked := bad.after(req.GetAfter()), bad.kinds(req.GetKinds())
 	if err := bad.err(); err != nil {
 		return s.fail(err)
 	}
 	ctx := stream.Context()
+	kinds, err := readable(auth.Caller(ctx), asked)
+	if err != nil {
+		return s.fail(err)
+	}
+	told := &teller{core: s.core, stream: stream, kinds: kinds}
 	// The caller may have seen what this replica has not read yet.
 	if _, err := s.current(ctx); err != nil {
 		return s.fail(err)
@@ -64,11 +71,38 @@ func (p *problems) kinds(kinds []signalboxv1.Kind) map[signalboxv1.Kind]bool {
 	return wanted
 }
 
+// readScopes are what a key needs to read records of a kind.
+var readScopes = map[signalboxv1.Kind]string{
+	signalboxv1.Kind_KIND_ROUTE:    "routes:read",
+	signalboxv1.Kind_KIND_LISTENER: "listeners:read",
+	signalboxv1.Kind_KIND_NODE:     "nodes:read",
+	signalboxv1.Kind_KIND_API_KEY:  "keys:read",
+}
+
+// readable are the kinds that a caller is told of, since an event holds the
+// whole record: those it asked for, or all that it may read. Who asks for one
+// that it may not read is refused.
+func readable(caller *signalboxv1.ApiKey, asked map[signalboxv1.Kind]bool) (map[signalboxv1.Kind]bool, error) {
+	told := map[signalboxv1.Kind]bool{}
+	for kind, scope := range readScopes {
+		told[kind] = auth.Allows(caller, scope)
+	}
+	if len(asked) == 0 {
+		return told, nil
+	}
+	for kind := range asked {
+		if !told[kind] {
+			return nil, status.Errorf(codes.PermissionDenied, "kinds: events of this kind need an API key with scope %q, too", readScopes[kind])
+		}
+	}
+	return asked, nil
+}
+
 // A teller tells one caller what happens. It belongs to one goroutine.
 type teller struct {
 	*core
 	stream grpc.ServerStreamingServer[signalboxv1.FollowEventsResponse]
-	kinds  map[signalboxv1.Kind]bool // empty for all
+	kinds  map[signalboxv1.Kind]bool
 	// at is the last wanted change that was told, or left out since its kind
 	// is not asked for.
 	at eventID

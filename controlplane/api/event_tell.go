@@ -94,10 +94,10 @@ func (t *teller) observed(names []string) error {
 	return nil
 }
 
-// say sends an event, if it is one that was asked for, with the id of the
+// say sends an event, if the caller is to be told of its kind, with the id of the
 // place that was reached.
 func (t *teller) say(e *signalboxv1.Event) error {
-	if len(t.kinds) > 0 && e.Kind != signalboxv1.Kind_KIND_UNSPECIFIED && !t.kinds[e.Kind] {
+	if e.Kind != signalboxv1.Kind_KIND_UNSPECIFIED && !t.kinds[e.Kind] {
 		return nil
 	}
 	e.Id, e.Version = t.at.String(), version(t.at.version)

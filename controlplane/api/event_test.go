@@ -262,7 +262,7 @@ func TestObservedEvents(t *testing.T) {
 func TestEventsEndWithTheirKey(t *testing.T) {
 	st := mem.New()
 	planes := []*plane{start(t, st), start(t, st.Another())}
-	secret := planes[0].key("watcher", "events:read")
+	secret := planes[0].key("watcher", "events:read", "routes:read")
 	if _, err := planes[1].replica.Current(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +302,49 @@ func TestEventsEndWhenTheirKeyExpires(t *testing.T) {
 		}
 		refused(t, err, codes.Unauthenticated)
 	})
+}
+
+// An event holds a record, so it is for those who may read that.
+func TestEventsAreForReadersOfTheirRecords(t *testing.T) {
+	p := start(t, mem.New(), func(c *api.Config) { c.Heartbeat = 10 * time.Millisecond })
+	begin := p.follow(bounded(t), "").first.GetId()
+	watch, blind := p.key("watch", "events:read", "nodes:read"), p.key("blind", "events:read")
+	p.put(route("a", "/a"))
+	node, err := p.wanted.PutNode(bounded(t), &signalboxv1.PutNodeRequest{Node: &signalboxv1.Node{Name: "n"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := node.GetResult().GetVersion().GetRevision()
+	for _, c := range []struct {
+		who, key string
+		want     []string
+	}{
+		{"an admin", adminSecret, []string{"CREATED api_key/watch", "CREATED api_key/blind", "CREATED route/a", "CREATED node/n"}},
+		{"a reader of nodes", watch, []string{"CREATED node/n"}},
+		{"a reader of nothing", blind, nil},
+	} {
+		var told []string
+		f := p.follow(as(bounded(t), c.key), begin)
+		for {
+			e := f.next()
+			if s := sentence(e); s != beat {
+				told = append(told, s)
+			} else if e.GetVersion().GetRevision() >= end {
+				break
+			}
+		}
+		if !slices.Equal(told, c.want) {
+			t.Errorf("%s is told %q, want %q", c.who, told, c.want)
+		}
+	}
+	for _, kinds := range [][]signalboxv1.Kind{{signalboxv1.Kind_KIND_ROUTE}, {signalboxv1.Kind_KIND_NODE, signalboxv1.Kind_KIND_API_KEY}} {
+		stream, err := p.events.FollowEvents(as(bounded(t), watch), &signalboxv1.FollowEventsRequest{Kinds: kinds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = stream.Recv()
+		refused(t, err, codes.PermissionDenied)
+	}
 }
 
 // A caller that does not read holds nobody up, and is told of its loss.
