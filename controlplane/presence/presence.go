@@ -21,6 +21,7 @@ const (
 	livePrefix    = "live/"
 	memberPrefix  = "member/"
 	unheardPrefix = "unheard/"
+	forgetPrefix  = "forget/"
 )
 
 // Nodes is what this replica knows of nodes.
@@ -33,6 +34,9 @@ type Nodes interface {
 	Unheard() []string
 	// Told adds what a node of this replica's says of itself to its lease.
 	Told(lease *signalboxv1.NodeLease, node string)
+	// Forget drops a node that is lost, unless it is a newer process than
+	// epoch's.
+	Forget(node string, epoch int64) bool
 }
 
 // Config is what a replica says of itself.
@@ -60,9 +64,10 @@ type Presence struct {
 	wanted  map[string]hold
 	holds   Token // counts
 	linger  map[string]*time.Timer
-	dirty   map[string]bool // nodes whose note may not be as wanted
-	kick    chan struct{}   // wakes keep; holds one
-	unheard map[string][]string // by replica, the nodes that do not reach it
+	dirty   map[string]bool      // nodes whose note may not be as wanted
+	kick    chan struct{}        // wakes keep; holds one
+	unheard map[string][]string  // by replica, the nodes that do not reach it
+	forgets map[string]time.Time // until when a note that a node is forgotten stays
 	members map[string]*signalboxv1.MemberLease
 	moved   chan struct{} // closed and replaced when session or members change
 }
@@ -75,7 +80,7 @@ func New(config Config, notes store.Notes, log *slog.Logger, nodes Nodes) *Prese
 	return &Presence{
 		config: config, notes: notes, log: log, nodes: nodes,
 		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
-		unheard: map[string][]string{}, members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
+		unheard: map[string][]string{}, forgets: map[string]time.Time{}, members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
 	}
 }
 

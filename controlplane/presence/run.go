@@ -26,6 +26,7 @@ func (p *Presence) Run(ctx context.Context) error {
 	g.Go(func() error { return p.notes.FollowNotes(ctx, memberPrefix, p.applyMembers) })
 	g.Go(func() error { return p.notes.FollowNotes(ctx, livePrefix, p.liveApplier()) })
 	g.Go(func() error { return p.notes.FollowNotes(ctx, unheardPrefix, p.applyUnheard) })
+	g.Go(func() error { return p.notes.FollowNotes(ctx, forgetPrefix, p.applyForgets) })
 	return g.Wait()
 }
 
@@ -90,8 +91,9 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 			again = p.write(ctx, session)
 		case <-again:
 			again = p.write(ctx, session)
-		case <-look.C:
+		case now := <-look.C:
 			missed = p.miss(ctx, session, missed)
+			p.tidy(ctx, session, now)
 		case <-session.Lost():
 			p.log.Warn("lease lost; not feeding until there is another")
 			return
