@@ -19,13 +19,17 @@ const (
 
 // A carrier carries one response body to a client. What has arrived does not
 // wait for what has not: if the upstream is slow, a timer sends what there is.
+// Until then the first bytes of a known length are held, with the header, so
+// that an upstream which dies right after them is answered with a clean 502.
 type carrier struct {
 	buf   [copySize]byte
 	timer *time.Timer // calls late
 
-	mu    sync.Mutex // guards what follows, and the client's side of x
-	x     *exchange  // nil between two bodies
-	armed bool       // late has something to do
+	mu     sync.Mutex // guards what follows, and the client's side of x
+	x      *exchange  // nil between two bodies
+	armed  bool       // late has something to do
+	held   int        // bytes at the start of buf that are not passed on yet
+	failed error      // how passing on failed, if late did it
 }
 
 // carriers are used again and again, for the buffer and the timer.
@@ -42,8 +46,10 @@ func carry(x *exchange, res *http.Response) *failure {
 	c.x = x
 	bad := c.copy(res)
 	c.mu.Lock()
-	c.disarm()
-	c.x = nil
+	if c.armed {
+		c.timer.Stop() // if it is too late for that, late finds nothing to do
+	}
+	c.x, c.armed, c.held, c.failed = nil, false, 0, nil
 	c.mu.Unlock()
 	carriers.Put(c)
 	return bad
@@ -54,12 +60,12 @@ func carry(x *exchange, res *http.Response) *failure {
 func (c *carrier) copy(res *http.Response) *failure {
 	left := res.ContentLength
 	for {
-		c.arm()
-		n, err := res.Body.Read(c.buf[:])
+		at := c.arm()
+		n, err := res.Body.Read(c.buf[at:])
 		if left > 0 {
 			left -= int64(n)
 		}
-		werr := c.pass(n, err, left)
+		werr := c.pass(at, n, err, left)
 		switch {
 		case werr != nil && c.x.stopped():
 			return c.x.explain(werr)
@@ -73,44 +79,57 @@ func (c *carrier) copy(res *http.Response) *failure {
 	}
 }
 
-// pass sends n bytes on, after which reading said err and so many are left,
-// negative if that is not known. Bytes that came with a failure are not worth
-// an answer of their own.
-func (c *carrier) pass(n int, err error, left int64) error {
+// arm makes sure that what is not sent will be, if nothing more arrives in
+// time, and returns where in the buffer to read to.
+func (c *carrier) arm() (at int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.disarm()
+	if !c.armed && (!c.x.started || c.x.dirty) {
+		c.armed = true
+		c.timer.Reset(flushDelay)
+	}
+	return c.held
+}
+
+// pass sends on the n bytes that were read to buf[at:] and what is held before
+// them, or holds them. Reading said err with them, and so many are left,
+// negative if that is not known. Nothing that comes before a failure is worth
+// an answer of its own.
+func (c *carrier) pass(at, n int, err error, left int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed != nil {
+		return c.failed
+	}
 	x := c.x
-	if n == 0 || err != nil && !errors.Is(err, io.EOF) && !x.started {
+	piece := c.buf[at-c.held : at+n] // late may have sent what was held
+	switch {
+	case !x.started && err != nil && !errors.Is(err, io.EOF):
+		return nil
+	case !x.started && err == nil && left > 0 && len(piece) < len(c.buf):
+		c.held = len(piece)
 		return nil
 	}
-	x.start()
-	x.dirty = true
-	m, werr := x.w.Write(c.buf[:n])
-	x.gave(m)
-	x.touch(x.isActivity())
+	c.held = 0
+	werr := c.write(piece)
 	if werr == nil && left < 0 && err == nil {
 		x.flush()
 	}
 	return werr
 }
 
-// arm makes sure that what is not sent will be, if nothing more arrives.
-func (c *carrier) arm() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.x.started || c.x.dirty {
-		c.armed = true
-		c.timer.Reset(flushDelay)
+// write gives bytes to net/http. The lock is held.
+func (c *carrier) write(piece []byte) error {
+	if len(piece) == 0 {
+		return nil
 	}
-}
-
-// disarm undoes arm. The lock is held.
-func (c *carrier) disarm() {
-	if c.armed {
-		c.armed = false
-		c.timer.Stop() // if it is too late for that, late finds nothing to do
-	}
+	x := c.x
+	x.start()
+	x.dirty = true
+	n, err := x.w.Write(piece)
+	x.gave(n)
+	x.touch(x.isActivity())
+	return err
 }
 
 // late is called by the timer.
@@ -119,6 +138,8 @@ func (c *carrier) late() {
 	defer c.mu.Unlock()
 	if c.armed {
 		c.armed = false
+		c.failed = c.write(c.buf[:c.held])
+		c.held = 0
 		c.x.flush()
 	}
 }

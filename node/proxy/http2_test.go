@@ -128,9 +128,10 @@ func TestHTTP2UpstreamsThatDieEndTheStreamOnly(t *testing.T) {
 	n.route("/cut", o.url)
 	c := browser(t, nil, h2c)
 	req, _ := http.NewRequestWithContext(t.Context(), "GET", "http://"+n.addr+"/cut", nil)
-	got := make(chan error, 1)
+	begun, got := make(chan struct{}), make(chan error, 1)
 	go func() {
 		res, err := c.Do(req)
+		close(begun)
 		if err == nil {
 			_, err = io.ReadAll(res.Body)
 			_ = res.Body.Close()
@@ -140,6 +141,7 @@ func TestHTTP2UpstreamsThatDieEndTheStreamOnly(t *testing.T) {
 	up := o.accept(t)
 	up.head()
 	up.raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+	<-begun
 	_ = up.Close()
 	if err := <-got; err == nil {
 		t.Error("a truncated answer looks complete")

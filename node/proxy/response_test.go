@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -86,28 +87,54 @@ func TestAnUpstreamThatDiesInTheMiddle(t *testing.T) {
 			eventually(t, "and logged", func() bool { return strings.Contains(n.log.String(), "reason=body_truncated side=upstream") })
 		})
 	}
-	t.Run("before anything was sent on is a clean 502", func(t *testing.T) {
+	for _, begin := range []string{"", "abc"} {
+		t.Run("before anything was sent on is a clean 502, after "+strconv.Quote(begin), func(t *testing.T) {
+			n := plain(t)
+			o := scripted(t)
+			n.route("/", o.url)
+			eventually(t, "its end is seen before the header had to be sent", func() bool {
+				down, up := n.asked(o, "GET / HTTP/1.1")
+				up.raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nSet-Cookie: a\r\n\r\n" + begin)
+				_ = up.Close()
+				res, err := http.ReadResponse(down.r, nil)
+				if err != nil {
+					return false
+				}
+				defer func() { _ = res.Body.Close() }()
+				if res.StatusCode != 502 {
+					return false
+				}
+				body, _ := io.ReadAll(res.Body)
+				if !strings.Contains(string(body), "(body_truncated)") || res.Header.Get("Set-Cookie") != "" {
+					t.Errorf("%v %s", res, body)
+				}
+				return true
+			})
+		})
+	}
+	t.Run("after some of it was sent is incomplete, however it came", func(t *testing.T) {
 		n := plain(t)
 		o := scripted(t)
 		n.route("/", o.url)
-		eventually(t, "its end is seen before the header had to be sent", func() bool {
-			down, up := n.asked(o, "GET / HTTP/1.1")
-			up.raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nSet-Cookie: a\r\n\r\n")
-			_ = up.Close()
-			res, err := http.ReadResponse(down.r, nil)
-			if err != nil {
-				return false
+		down, up := n.asked(o, "GET / HTTP/1.1")
+		up.raw("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+		for i := range 9 { // some held, some late, some beyond the buffer
+			up.raw(strings.Repeat(strconv.Itoa(i), 10000))
+			if i%3 == 2 {
+				if i == 2 {
+					down.head()
+				}
+				for j := i - 2; j <= i; j++ {
+					if got := down.exactly(10000); got != strings.Repeat(strconv.Itoa(j), 10000) {
+						t.Fatalf("piece %d is %.20q", j, got)
+					}
+				}
 			}
-			defer func() { _ = res.Body.Close() }()
-			if res.StatusCode != 502 {
-				return false
-			}
-			body, _ := io.ReadAll(res.Body)
-			if !strings.Contains(string(body), "(body_truncated)") || res.Header.Get("Set-Cookie") != "" {
-				t.Errorf("%v %s", res, body)
-			}
-			return true
-		})
+		}
+		_ = up.Close()
+		if got := down.rest(); got != "" {
+			t.Errorf("then %q", got)
+		}
 	})
 }
 
