@@ -42,7 +42,8 @@ type Config struct {
 	// there is no admin key, and handed to Ready.
 	AdminKey string
 	// CHPToken is the secret of the key "chp", which may read and write
-	// routes. Empty: no such key is written.
+	// routes. Empty: no such key is written. The same as AdminKey: there is no
+	// such key.
 	CHPToken string
 	// NodeKey is the secret of the key "node", with which nodes of this
 	// installation may join. Empty: no such key is written.
@@ -154,6 +155,12 @@ func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
 func (cp *ControlPlane) bootstrap(ctx context.Context) (made string, err error) {
 	c := &cp.config
 	ring := auth.Keyring{Views: cp.replica, Store: c.Records, Log: c.Log}
+	// The admin key does for CHP calls, too; an older token must not.
+	if c.CHPToken != "" && c.CHPToken == c.AdminKey {
+		if err = ring.Remove(ctx, auth.CHPName); err != nil {
+			return "", err
+		}
+	}
 	if made, err = ring.Bootstrap(ctx, c.AdminKey); err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,26 +24,35 @@ const adminKey = "the-admin-key-of-tests-is-long-enough"
 // the one it has.
 func serveAt(t *testing.T, addr string) string {
 	t.Helper()
+	addr, _ = servePlane(t, t.TempDir(), planeFlags{grpc: addr, admin: adminKey})
+	return addr
+}
+
+// servePlane runs a control plane on an etcd of its own until the test ends,
+// or it is stopped.
+func servePlane(t *testing.T, dir string, flags planeFlags) (addr string, stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	kept, err := openEmbedded(ctx, t.TempDir(), slog.New(slog.DiscardHandler))
+	kept, err := openEmbedded(ctx, dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags := planeFlags{grpc: addr, gateway: gatewayFlags{addr: "off"}, admin: adminKey, lease: time.Second}
+	flags.gateway.addr, flags.lease = "off", time.Second
 	pl, err := flags.listen(ctx, kept, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- pl.run(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("the control plane ended with %v", err)
 		}
 		kept.close()
 	})
-	return pl.grpc.Addr().String()
+	t.Cleanup(stop)
+	return pl.grpc.Addr().String(), stop
 }
 
 // told runs a command of the operator's and returns what it prints.
@@ -50,7 +60,7 @@ func told(t *testing.T, addr string, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
 	root := newRoot()
-	root.SetArgs(append(args, "--controlplane", addr, "--key", adminKey))
+	root.SetArgs(append([]string{args[0], args[1], "--controlplane", addr, "--key", adminKey}, args[2:]...))
 	root.SetOut(&out)
 	root.SetErr(io.Discard)
 	err := root.ExecuteContext(t.Context())
@@ -168,5 +178,34 @@ func TestListsHaveAllPages(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The token of CHP calls may become the admin key's secret, or change; what it
+// was before lets nobody in.
+func TestTheTokenOfTheCHPAPI(t *testing.T) {
+	dir := t.TempDir()
+	const other = "another-secret-that-is-long-enough"
+	for _, c := range []struct{ admin, chp, keys string }{
+		{adminKey, other, "bootstrap chp"},
+		{adminKey, adminKey, "bootstrap"},
+		{other, other, "bootstrap"},
+		{other, adminKey, "bootstrap chp"},
+		{adminKey, adminKey, "bootstrap"},
+	} {
+		addr, stop := servePlane(t, dir, planeFlags{grpc: "127.0.0.1:0", admin: c.admin, chp: c.chp})
+		out, err := told(t, addr, "key", "list", "-o", "json", "--key", c.admin)
+		var list struct{ Keys []struct{ Name string } }
+		if err != nil || json.Unmarshal([]byte(out), &list) != nil {
+			t.Fatalf("with %+v: %s, %v", c, out, err)
+		}
+		var names []string
+		for _, k := range list.Keys {
+			names = append(names, k.Name)
+		}
+		if got := strings.Join(names, " "); got != c.keys {
+			t.Errorf("with %+v the keys are %s", c, got)
+		}
+		stop()
 	}
 }

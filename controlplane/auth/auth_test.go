@@ -481,6 +481,29 @@ func TestPutSecret(t *testing.T) {
 	}
 }
 
+// A key that is removed lets nobody in, and its secret can be another's.
+func TestRemove(t *testing.T) {
+	st := mem.New()
+	r := follow(t, st)
+	conn := serve(t, auth.New(r))
+	ring := auth.Keyring{Views: r, Store: &sometimesStore{Keeper: st}, Log: quiet()}
+	const secret = "the-token-of-a-hub"
+	if err := ring.Put(bounded(t), secret, auth.CHPName, "routes:read", "routes:write"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := ring.Remove(bounded(t), auth.CHPName); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := call(bounded(t), conn, "x-api-key", secret); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("calling with it: %v", err)
+		}
+	}
+	if _, err := ring.Bootstrap(bounded(t), secret); err != nil {
+		t.Errorf("another key with its secret: %v", err)
+	}
+}
+
 // A sometimesStore loses answers: what it was told is done, and it says that
 // nobody knows.
 type sometimesStore struct {

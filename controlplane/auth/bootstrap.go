@@ -89,7 +89,7 @@ func (k Keyring) Put(ctx context.Context, secret, name string, scopes ...string)
 		return fmt.Errorf("write key %q: %w", name, err)
 	}
 	if len(secret) < shortSecret {
-		k.Log.Warn("the secret given for a key is short, and can be guessed", "key", name, "characters", len(secret))
+		k.Log.Warn("the secret given for a key is short, and can be guessed", "key", name)
 	}
 	hash := Hash(secret)
 	err := k.settle(ctx, func(view *replica.View) (bool, error) {
@@ -103,6 +103,31 @@ func (k Keyring) Put(ctx context.Context, secret, name string, scopes ...string)
 	})
 	if err != nil {
 		return fmt.Errorf("write key %q: %w", name, err)
+	}
+	return nil
+}
+
+// Remove sees to it that there is no key of a name. Faults of the store are
+// waited out until ctx ends.
+func (k Keyring) Remove(ctx context.Context, name string) error {
+	key := store.Key{Kind: store.KindAPIKey, Name: name}
+	err := k.settle(ctx, func(view *replica.View) (bool, error) {
+		old := view.Get(key)
+		if old == nil {
+			return true, nil
+		}
+		txn := store.Txn{If: []store.Condition{{Key: key, Modified: old.Modified}}, Delete: []store.Key{key}}
+		if was, ok := old.Message.(*signalboxv1.ApiKeyRecord); ok {
+			txn.Release = []string{ClaimName(was.GetHash())}
+		}
+		rev, err := k.Store.Commit(ctx, txn)
+		if err == nil {
+			k.Log.Info("key removed", "rev", rev, "key", name)
+		}
+		return false, err
+	})
+	if err != nil {
+		return fmt.Errorf("remove key %q: %w", name, err)
 	}
 	return nil
 }
