@@ -139,7 +139,7 @@ func TestOneRevisionFollowsAChange(t *testing.T) {
 		}
 	}
 	told := strings.Join(story, "\n")
-	for _, part := range []string{"put=route/r", `"table applied" node=node0`, `"table applied" node=node1`} {
+	for _, part := range []string{"record=route/r", `"table applied" node=node0`, `"table applied" node=node1`} {
 		if !strings.Contains(told, part) {
 			t.Errorf("grep %s does not tell of %s:\n%s", needle, part, told)
 		}

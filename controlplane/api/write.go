@@ -77,11 +77,11 @@ func (c *core) commit(ctx context.Context, view *replica.View, txn store.Txn) (s
 func summary(txn store.Txn) []any {
 	switch {
 	case len(txn.Put) == 1 && len(txn.Delete) == 0:
-		return []any{"put", txn.Put[0].Key.String()}
+		return []any{"record", txn.Put[0].Key.String()}
 	case len(txn.Put) == 0 && len(txn.Delete) == 1:
-		return []any{"deleted", txn.Delete[0].String()}
+		return []any{"record", txn.Delete[0].String(), "removals", 1}
 	}
-	return []any{"put", len(txn.Put), "deleted", len(txn.Delete)}
+	return []any{"upserts", len(txn.Put), "removals", len(txn.Delete)}
 }
 
 func isConflict(err error) bool {

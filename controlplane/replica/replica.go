@@ -47,7 +47,7 @@ func (r *Replica) Run(ctx context.Context) error {
 		if ch.Whole {
 			r.log.Info("whole state read", "rev", ch.Version.Revision, "epoch", ch.Version.Epoch, "records", next.Len())
 		} else {
-			r.log.Debug("change read", "rev", ch.Version.Revision, "written", len(ch.Put), "removed", len(ch.Delete))
+			r.log.Debug("change read", "rev", ch.Version.Revision, "upserts", len(ch.Put), "removals", len(ch.Delete))
 		}
 		r.publish(next)
 		return nil

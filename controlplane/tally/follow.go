@@ -49,7 +49,7 @@ func (b *Book) applyNote(n store.Note) {
 		err = b.applyChunk(a.Bucket, s, n)
 	}
 	if err != nil {
-		b.config.Log.Error("checkpoint note left out", "note", n.Name, "note_rev", n.Modified, "err", err)
+		b.config.Log.Error("checkpoint note left out", "note", n.Name, "rev", n.Modified, "err", err)
 	}
 }
 
