@@ -195,12 +195,12 @@ func (ss *session) send() error {
 		case <-changed:
 		case <-ss.kick:
 		case <-standing:
+			canFeed, members, standing = ss.Presence.Standing()
 			sayMembers = true
 		case <-ss.stream.Context().Done():
 			return context.Cause(ss.stream.Context())
 		}
 		view, changed = ss.Views.Now()
-		canFeed, members, standing = ss.Presence.Standing()
 	}
 }
 

@@ -69,6 +69,7 @@ type Presence struct {
 	unheard map[string][]string  // by replica, the nodes that do not reach it
 	forgets map[string]time.Time // until when a note that a node is forgotten stays
 	members map[string]*signalboxv1.MemberLease
+	listed  *signalboxv1.Members // the members as nodes are told; never changed, but replaced
 	moved   chan struct{} // closed and replaced when session or members change
 }
 
@@ -80,7 +81,7 @@ func New(config Config, notes store.Notes, log *slog.Logger, nodes Nodes) *Prese
 	return &Presence{
 		config: config, notes: notes, log: log, nodes: nodes,
 		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
-		unheard: map[string][]string{}, forgets: map[string]time.Time{}, members: map[string]*signalboxv1.MemberLease{}, moved: make(chan struct{}),
+		unheard: map[string][]string{}, forgets: map[string]time.Time{}, members: map[string]*signalboxv1.MemberLease{}, listed: &signalboxv1.Members{}, moved: make(chan struct{}),
 	}
 }
 
@@ -158,11 +159,12 @@ func (p *Presence) touch(node string) {
 }
 
 // Standing is whether this replica holds its lease, and so may feed, and all
-// members in order of their ids. The channel is closed when that has changed.
+// members in order of their ids; the list is shared, and not to be changed. The
+// channel is closed when any of that has changed.
 func (p *Presence) Standing() (canFeed bool, members *signalboxv1.Members, changed <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.session != nil, p.memberList(), p.moved
+	return p.session != nil, p.listed, p.moved
 }
 
 // Session waits for a session of this replica's. It is over when its Lost is

@@ -181,6 +181,7 @@ func (p *Presence) applyMembers(ch store.NoteChange) error {
 		for _, name := range ch.Gone {
 			delete(p.members, strings.TrimPrefix(name, memberPrefix))
 		}
+		p.listed = p.memberList()
 	})
 	return nil
 }
