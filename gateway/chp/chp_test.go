@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
@@ -163,6 +164,17 @@ func TestStatusesAndBodiesAreCHPs(t *testing.T) {
 		{"PATCH", "/api/routes/one", good, 405, `Method not supported`, 405},
 		{"HEAD", "/api/routes", "", 405, ``, 405},
 		{"OPTIONS", "/api/routes", "", 405, `Method not supported`, 405},
+		{"TRACE", "/api/routes/one", "", 405, `Method not supported`, 405},
+		{"PROPFIND", "/api/routes/one", "", 405, `Method not supported`, 405},
+		{"POST", "/api/routes/two", `true`, 400, tooYoung, 403},
+		{"POST", "/api/routes/two", `{"target":{"a":1}}`, 400, tooYoung, 403},
+		{"POST", "/api/routes/two", "\ufeff" + good, 400, `Body not valid JSON: SyntaxError: .+`, 403},
+		{"POST", "/api/routes/two?x=%zz", good, 201, ``, 403},
+		{"GET", "/api/routes/one?inactive_since=bad", "", 200, `{"target":.*}`, 403},
+		{"DELETE", "/api/routes/one/", "", 204, ``, 403},
+		{"GET", "/api/routes/\xc3\xbc", "", 400, `.+UTF-8.+`, 400},
+		{"POST", "/api/routes/\xff", good, 400, `.+UTF-8.+`, 400},
+		{"GET", "http://other/api/routes/one", "", 200, `{"target":.*}`, 403},
 		{"GET", "/api/routes/bad%E4", "", 400, `.+UTF-8.+`, 400}, // no answer from CHP
 		{"GET", "/api/routes/bad%zz", "", 400, `.+`, 400},        // net/http's answer
 	} {
@@ -192,6 +204,64 @@ func TestStatusesAndBodiesAreCHPs(t *testing.T) {
 				t.Error("a refused request changed something")
 			}
 		})
+	}
+}
+
+// What CHP's server makes of requests that are odd on the wire, ours does too.
+func TestOddRequestsAreAnsweredAsByCHP(t *testing.T) {
+	p := start(t, Config{})
+	p.must(201, "POST", "/api/routes/one", good)
+	const auth = "Authorization: token " + gatewaytest.Admin + "\r\n"
+	for name, c := range map[string]struct{ request, status string }{
+		"HTTP/1.0":              {"GET /api/routes/one HTTP/1.0\r\n" + auth + "\r\n", "HTTP/1.0 200"},
+		"HTTP/1.1 without Host": {"GET /api/routes/one HTTP/1.1\r\n" + auth + "\r\n", "HTTP/1.1 400"},
+		"no HTTP":               {"garbage\r\n\r\n", "HTTP/1.1 400"},
+		"a raw space":           {"GET /api/routes/a b HTTP/1.1\r\nHost: x\r\n" + auth + "\r\n", "HTTP/1.1 400"},
+		"an upgrade is a plain request": {"GET /api/routes/one HTTP/1.1\r\nHost: x\r\n" + auth +
+			"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n\r\n", "HTTP/1.1 200"},
+		"a body with DELETE": {"DELETE /api/routes/none HTTP/1.1\r\nHost: x\r\n" + auth + "Content-Length: 2\r\n\r\n{}", "HTTP/1.1 404"},
+		"chunks":             {"POST /api/routes/c HTTP/1.1\r\nHost: x\r\n" + auth + "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(good), good), "HTTP/1.1 201"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", p.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			if _, err := io.WriteString(conn, c.request); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(conn).ReadString('\n')
+			if err != nil || !strings.HasPrefix(line, c.status) {
+				t.Errorf("got %q, %v, want %s", line, err, c.status)
+			}
+		})
+	}
+}
+
+// A write moves the last activity, as in CHP; a read does not.
+func TestAWriteIsActivity(t *testing.T) {
+	p := start(t, Config{})
+	at := func() time.Time {
+		t.Helper()
+		var o struct {
+			At time.Time `json:"last_activity"`
+		}
+		if err := json.Unmarshal([]byte(p.must(200, "GET", "/api/routes/one", "").body), &o); err != nil {
+			t.Fatal(err)
+		}
+		return o.At
+	}
+	begin := time.Now().Truncate(time.Millisecond)
+	p.must(201, "POST", "/api/routes/one", good)
+	first := at()
+	if first.Before(begin) || at() != first {
+		t.Errorf("written at %v, active at %v and then %v", begin, first, at())
+	}
+	again := time.Now().Truncate(time.Millisecond)
+	p.must(201, "POST", "/api/routes/one", good)
+	if second := at(); second.Before(again) {
+		t.Errorf("written again at %v, active at %v", again, second)
 	}
 }
 

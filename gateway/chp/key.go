@@ -17,6 +17,9 @@ const base = "/api/routes"
 // errNotOurs means that CHP has nothing at a path.
 var errNotOurs = errors.New("not a path of this API")
 
+// errPath means that a path is no text.
+var errPath = errors.New("the path must be UTF-8 in percent escapes")
+
 // spec is what a request's path asks for.
 type spec struct {
 	root  bool   // the API itself
@@ -31,6 +34,9 @@ func target(u *url.URL) (spec, error) {
 	if raw == "" {
 		raw = u.EscapedPath()
 	}
+	if !ascii(raw) {
+		return spec{}, errPath // CHP's HTTP parser takes no such bytes either
+	}
 	path := resolve(raw)
 	if path == "/api" || path == "/api/" {
 		return spec{root: true}, nil
@@ -43,11 +49,16 @@ func target(u *url.URL) (spec, error) {
 	return spec{table: rest == "" || rest == "/", key: key}, err
 }
 
+// ascii reports whether s has no byte that a URL must escape for being none.
+func ascii(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+}
+
 // decode turns what follows /api/routes into a key.
 func decode(rest string) (string, error) {
 	key, err := url.PathUnescape(rest)
 	if err != nil || !utf8.ValidString(key) {
-		return "", errors.New("the path must be UTF-8 in percent escapes")
+		return "", errPath
 	}
 	return "/" + strings.TrimRight(strings.TrimPrefix(key, "/"), "/"), nil
 }

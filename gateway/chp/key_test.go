@@ -55,6 +55,11 @@ func TestKeysAndMatchesWithHostRouting(t *testing.T) {
 // naiveKey is CHP's rule for a path below /api/routes, written another way: a
 // byte at a time, with a stack of segments.
 func naiveKey(raw string) (string, bool) {
+	for i := range len(raw) {
+		if raw[i] >= 0x80 {
+			return "", false
+		}
+	}
 	var out []string
 	open := true // the last segment ended without a slash
 	plain := strings.NewReplacer("%2e", ".", "%2E", ".")
