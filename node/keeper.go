@@ -29,8 +29,10 @@ type keeper struct {
 	mu      sync.Mutex // guards changes
 	changes []applied
 
-	// The running goroutine's alone: what the file holds, or should.
-	state state
+	// The running goroutine's alone: what the file holds, or should, and why it
+	// could not be written last, empty when it could.
+	state  state
+	failed string
 }
 
 // applied is a change, which records were refused, and which that were before
@@ -93,10 +95,18 @@ func (k *keeper) write() time.Duration {
 	for _, a := range changes {
 		k.state.apply(a)
 	}
+	rev := k.state.version.GetRevision()
 	if err := writeState(k.dir, &k.state); err != nil {
-		k.log.Error("last-known-good file cannot be written", "rev", k.state.version.GetRevision(), "err", err)
+		if k.failed != err.Error() { // a full disk is full for long, and that is said once
+			k.log.Error("last-known-good file cannot be written", "rev", rev, "err", err)
+		}
+		k.failed = err.Error()
 		k.rouse()
 		return keepRetry
+	}
+	if k.failed != "" {
+		k.failed = ""
+		k.log.Info("last-known-good file written again", "rev", rev)
 	}
 	return max(keepEvery, keepShare*time.Since(begun))
 }

@@ -58,7 +58,12 @@ func writeState(dir string, s *state) (err error) {
 		return err
 	}
 	path := filepath.Join(dir, fileName)
-	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	// What a process that died has left is not written over, but made anew:
+	// with our mode, and through nobody's link.
+	if err := os.Remove(path + ".tmp"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -155,14 +160,19 @@ func compareKeys(a, b feed.Key) int {
 // readState reads what writeState wrote, as changes to apply in turn: none if
 // there is no file.
 func readState(dir string) ([]*feed.Change, error) {
-	b, err := os.ReadFile(filepath.Join(dir, fileName))
+	path := filepath.Join(dir, fileName)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return parseState(b)
+	changes, err := parseState(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return changes, nil
 }
 
 // parseState is the inverse of write.

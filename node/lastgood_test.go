@@ -2,15 +2,26 @@ package node
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"hash/crc32"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"signalbox/node/feed"
+	"signalbox/node/proxy"
+	"signalbox/node/route"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -97,8 +108,37 @@ func TestDamagedFilesAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever is in a file, reading it ends, and what is taken begins with a
-// whole state.
+// A file of another version, or of something else, is not used, and the error
+// names it.
+func TestFilesOfOtherVersionsAreRefused(t *testing.T) {
+	var b bytes.Buffer
+	if err := sample(t, 3, 1).write(&b); err != nil {
+		t.Fatal(err)
+	}
+	next := bytes.Replace(b.Bytes(), []byte("table 1"), []byte("table 2"), 1)
+	next = binary.BigEndian.AppendUint32(next[:len(next)-4], crc32.Checksum(next[:len(next)-4], castagnoli))
+	for name, content := range map[string][]byte{
+		"the next version": next, "nothing": {}, "magic alone": []byte(fileMagic), "text": []byte("routes: []\n"),
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, fileName)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if changes, err := readState(dir); changes != nil || err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: got %v, %v; want an error that names the file", name, changes, err)
+		}
+	}
+}
+
+// sealed is a file with this between its first line and its checksum.
+func sealed(body []byte) []byte {
+	b := append(append([]byte(fileMagic), body...), 0, 0, 0, 0)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// Whatever is in a file, with a right checksum too, reading it ends, what is
+// taken begins with a whole state, and a node can serve it.
 func FuzzParseState(f *testing.F) {
 	var b bytes.Buffer
 	s := &state{version: version(42), good: map[feed.Key][]byte{{Name: "x"}: {0x0a, 0x00}}, refused: map[feed.Key][]byte{}}
@@ -107,9 +147,24 @@ func FuzzParseState(f *testing.F) {
 	}
 	f.Add(b.Bytes())
 	f.Add([]byte(fileMagic))
+	f.Add(b.Bytes()[len(fileMagic) : b.Len()-8])
+	f.Add([]byte("\x00\x00\x00\x0d\x12\x03\x0a\x01e\x18\x01\x20\x01\x2a\x02\x0a\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if changes, err := parseState(b); err == nil && (len(changes) == 0 || !changes[0].Whole) {
-			t.Errorf("taken are %v", changes)
+		for _, b := range [][]byte{b, sealed(b)} {
+			changes, err := parseState(b)
+			if err != nil {
+				continue
+			}
+			if len(changes) == 0 || !changes[0].Whole {
+				t.Fatalf("taken are %v", changes)
+			}
+			tab := &table{
+				node: "n", server: proxy.New(proxy.Config{}), log: slog.New(slog.DiscardHandler), drain: func(bool) {},
+				routes: route.New(route.Config{}),
+			}
+			for _, c := range changes {
+				tab.Apply(c)
+			}
 		}
 	})
 }
@@ -148,5 +203,111 @@ func TestFileIsForTheNodeAlone(t *testing.T) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: mode %v, %v; want %v", path, info.Mode().Perm(), err, want)
 		}
+	}
+}
+
+// What a process that died has left beside the file is neither kept nor
+// followed.
+func TestFileIsMadeAnew(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "other")
+	tmp := filepath.Join(dir, fileName+".tmp")
+	for _, leave := range []func() error{
+		func() error { return os.WriteFile(tmp, bytes.Repeat([]byte("x"), 1<<20), 0o644) },
+		func() error { return os.Symlink(elsewhere, tmp) },
+	} {
+		if err := leave(); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeState(dir, sample(t, 1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(filepath.Join(dir, fileName))
+		if err != nil || info.Mode() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		if _, err := readState(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(elsewhere); err == nil {
+		t.Error("the link was followed")
+	}
+}
+
+// Whoever reads while it is written finds one whole file or the other.
+func TestFileIsWholeAtEveryMoment(t *testing.T) {
+	dir := t.TempDir()
+	small, large := sample(t, 1, 0), sample(t, 3000, 0)
+	if err := writeState(dir, small); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for {
+			changes, err := readState(dir)
+			if err != nil || len(changes) != 1 || len(changes[0].Upserts) != 1 && len(changes[0].Upserts) != 3000 {
+				t.Errorf("found are %d changes, %v", len(changes), err)
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	for i := range 20 {
+		if err := writeState(dir, []*state{large, small}[i%2]); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	reading.Wait()
+}
+
+func TestAFullDiskIsAnError(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("SKIPPED: there is no /dev/full here")
+	}
+	defer func() { _ = full.Close() }()
+	for _, n := range []int{0, 3000} {
+		if err := sample(t, n, 0).write(full); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("with %d records: %v", n, err)
+		}
+	}
+}
+
+// While the file cannot be written that is said once, however much changes and
+// however often it is tried; then the newest state is written.
+func TestAFileThatCannotBeWrittenIsSaidOnce(t *testing.T) {
+	inTheWay := filepath.Join(t.TempDir(), "state")
+	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeper(inTheWay, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { k.run(ctx) })
+		for rev := range int64(100) {
+			k.keep(applied{change: &feed.Change{Whole: rev == 0, To: version(rev + 1)}})
+			time.Sleep(time.Second) //nolint:forbidigo // simulated
+		}
+		if err := os.Remove(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * keepRetry) //nolint:forbidigo // simulated
+		k.keep(applied{change: &feed.Change{To: version(101)}})
+		stop()
+		running.Wait()
+	})
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 || strings.Count(log.String(), "written again") != 1 {
+		t.Errorf("the log is\n%s\nwant one error, and one line that it is over", &log)
+	}
+	if changes, err := readState(inTheWay); err != nil || len(changes) != 1 || changes[0].To.GetRevision() != 101 {
+		t.Errorf("the file has %v, %v", changes, err)
 	}
 }
