@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -74,6 +76,15 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 	return c, nil
 }
 
+// easeCollection lets garbage grow to four times of what is live. A node makes a
+// lot of it and keeps little, so that Go's default of once would collect many
+// times a second. Who sets GOGC or GOMEMLIMIT has decided otherwise.
+func easeCollection() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
 func newNode() *cobra.Command {
 	var (
 		n         nodeFlags
@@ -113,6 +124,7 @@ of scope "node".`,
 			if err := running.Listen(cmd.Context()); err != nil {
 				return bindHint(err)
 			}
+			easeCollection()
 			return running.Run(cmd.Context())
 		},
 	}
