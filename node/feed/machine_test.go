@@ -54,6 +54,14 @@ func TestMachineWaitsForTheMemberItPrefersAndForNoOther(t *testing.T) {
 	expect(t, "members, the preferred one not connected", m.named(both), "")
 	m.open(2)
 	expect(t, "the preferred one", m.welcome(2, hello(first, true)), "2 feed nothing")
+	expect(t, "its end: there was a choice, so nobody is waited for", m.ended(2), "1 feed nothing")
+
+	m = serving(t, nil)
+	m.open(1)
+	m.welcome(1, hello(second, true))
+	m.named(both)
+	one := &signalboxv1.Members{Members: []*signalboxv1.Member{{Id: second}}}
+	expect(t, "the preferred one being no member any more", m.named(one), "1 feed nothing")
 
 	m = serving(t, nil)
 	m.open(1)
@@ -105,6 +113,15 @@ func TestMachineAnswersWhatCannotBeUsed(t *testing.T) {
 	expect(t, "an update from one that was not asked", m.update(3, part(nil, at("e", 10), 1, 1)), "3 end")
 	expect(t, "a message of a stream that is no more", m.update(3, part(nil, at("e", 10), 1, 1)), "")
 	expect(t, "a second Welcome", m.welcome(2, hello("cp1", true)), "2 end")
+	expect(t, "Unfed on a stream that is no more", m.unfed(2), "")
+
+	m.open(4)
+	m.open(5)
+	out := m.welcome(5, hello("", true))
+	expect(t, "a Welcome that names nobody", out, "5 end")
+	if !errors.Is(out[0].End, errProtocol) {
+		t.Errorf("the reason is %v", out[0].End)
+	}
 }
 
 func TestMachineForgetsPartsOfAStreamThatEnded(t *testing.T) {
