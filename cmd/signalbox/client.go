@@ -15,7 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
@@ -36,7 +38,10 @@ func (k *keyFlags) add(f *pflag.FlagSet) {
 }
 
 func (k *keyFlags) secret() (string, error) {
-	if k.key != "" || k.file == "" {
+	if k.key != "" && k.file != "" {
+		return "", &usageError{errors.New("--key (SIGNALBOX_KEY) and --key-file are alternatives")}
+	}
+	if k.file == "" {
 		return k.key, nil
 	}
 	text, err := os.ReadFile(k.file)
@@ -101,7 +106,18 @@ func (c *client) stream(ctx context.Context, f func(context.Context, grpc.Client
 	if secret != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+secret)
 	}
-	return f(ctx, conn)
+	return keyHint(f(ctx, conn), secret != "")
+}
+
+// keyHint adds to a refusal where a command takes its key from.
+func keyHint(err error, given bool) error {
+	if status.Code(err) != codes.Unauthenticated {
+		return err
+	}
+	if given {
+		return status.Error(codes.Unauthenticated, "the API key is not valid: give another by SIGNALBOX_KEY or --key-file")
+	}
+	return status.Error(codes.Unauthenticated, "an API key is needed: give it by SIGNALBOX_KEY or --key-file")
 }
 
 // outputs are the forms of an answer.
@@ -156,7 +172,10 @@ func marshalJSON(m proto.Message) ([]byte, error) {
 func readMessages[M proto.Message](in io.Reader, file string, empty func() M) ([]M, error) {
 	text, err := readAll(in, file)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &usageError{fmt.Errorf("--file: %w", err)}
+	}
+	if file == "-" {
+		file = "standard input"
 	}
 	text, err = yaml.YAMLToJSON(text)
 	if err != nil {

@@ -100,6 +100,20 @@ func TestNoControlPlane(t *testing.T) {
 	}
 }
 
+// Whoever forgets the key, or has a wrong one, is told where to give it.
+func TestCommandsSayWhereTheKeyComesFrom(t *testing.T) {
+	addr := serveAt(t, "127.0.0.1:0")
+	for key, says := range map[string]string{"wrong": "is not valid", "": "is needed"} {
+		_, err := told(t, addr, "key", "list", "--key", key)
+		if exitCode(err) != exitRefused || !strings.Contains(describe(err), says) || !strings.Contains(describe(err), "SIGNALBOX_KEY") {
+			t.Errorf("with key %q: %v", key, err)
+		}
+	}
+	if _, err := told(t, addr, "key", "list", "--key-file", "/no/such"); exitCode(err) != exitUsage {
+		t.Errorf("with two keys: %v", err)
+	}
+}
+
 // What is asked for as JSON is JSON, of calls that write too; and a form that
 // is none is refused before anything is written.
 func TestFormsOfAnswers(t *testing.T) {

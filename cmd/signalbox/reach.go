@@ -63,5 +63,11 @@ func lastTrouble(ctx context.Context, conn *grpc.ClientConn, addresses []string)
 			text = strings.Trim(inner, `"`)
 		}
 	}
+	switch {
+	case strings.Contains(text, "looked like an HTTP/1.1 header"):
+		return "that is no gRPC API, which is at another port, 8002 by default"
+	case strings.HasPrefix(text, "error reading server preface"):
+		return text + " (does it want TLS? see --controlplane-tls)"
+	}
 	return text
 }
