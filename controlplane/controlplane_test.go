@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -15,7 +16,9 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"signalbox/controlplane"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -32,6 +35,21 @@ func start(t *testing.T, keeper *mem.Keeper, id, key string) (conn *grpc.ClientC
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, ln, keeper, id, key)
+}
+
+// startInside is start for tests in simulated time: with a network in memory.
+func startInside(t *testing.T, keeper *mem.Keeper, id, key string) (conn *grpc.ClientConn, made string) {
+	t.Helper()
+	ln := bufconn.Listen(1 << 16)
+	conn, made, _ = startOn(t, ln, keeper, id, key,
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return ln.DialContext(ctx) }))
+	return conn, made
+}
+
+// startOn is start on a listener.
+func startOn(t *testing.T, ln net.Listener, keeper *mem.Keeper, id, key string, option ...grpc.DialOption) (conn *grpc.ClientConn, made string, stop func() error) {
+	t.Helper()
 	ready := make(chan string, 1)
 	cp := controlplane.New(controlplane.Config{
 		ID: id, Address: ln.Addr().String(), Records: keeper, Notes: keeper, AdminKey: key, LeaseTTL: time.Second,
@@ -40,7 +58,7 @@ func start(t *testing.T, keeper *mem.Keeper, id, key string) (conn *grpc.ClientC
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- cp.Run(ctx, controlplane.Endpoint{Listener: ln}) }()
-	conn, err = grpc.NewClient(ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), append(option, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +173,7 @@ func TestHealth(t *testing.T) {
 type node struct {
 	stream signalboxv1.FeedService_ConnectClient
 	fed    chan struct{} // closed when the first update was acknowledged
+	ended  chan error    // given what the stream ended with
 }
 
 func connect(t *testing.T, conn *grpc.ClientConn, key, name string) *node {
@@ -163,7 +182,7 @@ func connect(t *testing.T, conn *grpc.ClientConn, key, name string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{stream: stream, fed: make(chan struct{})}
+	n := &node{stream: stream, fed: make(chan struct{}), ended: make(chan error, 1)}
 	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Hello{Hello: &signalboxv1.Hello{Node: name, Epoch: 1}}})
 	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: &signalboxv1.Feed{}}})
 	var serving sync.WaitGroup
@@ -186,6 +205,7 @@ func (n *node) serve() {
 	for {
 		m, err := n.stream.Recv()
 		if err != nil {
+			n.ended <- err
 			return
 		}
 		if up := m.GetUpdate(); up != nil && up.GetPart() == up.GetParts() {
@@ -198,76 +218,112 @@ func (n *node) serve() {
 	}
 }
 
-// until asks again and again, until it is so.
+// until asks again and again, in simulated time, until it is so.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
-	over := time.After(20 * time.Second)
-	for !is() {
-		select {
-		case <-again.C:
-		case <-over:
-			t.Fatal("not within 20 s: " + what)
+	for range 200 {
+		if is() {
+			return
 		}
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // simulated
 	}
+	t.Fatal("not within 20 s: " + what)
 }
 
 // A node with a stream to one of two replicas is waited for at the other too,
 // and what it carried is answered there.
 func TestANodeThatReachesOneReplica(t *testing.T) {
-	keeper := mem.New()
-	const key = "sbx_a-secret-for-tests-alone"
-	one, _, _ := start(t, keeper, "one", key)
-	two, _, _ := start(t, keeper.Another(), "two", key)
-	n := connect(t, two, key, "n")
-	nodes, routes := signalboxv1.NewNodeServiceClient(one), signalboxv1.NewRouteServiceClient(one)
-	until(t, "the node is live at the other", func() bool {
-		res, err := nodes.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
-		return err == nil && res.GetNode().GetObserved().GetState() == signalboxv1.NodeState_NODE_STATE_LIVE
-	})
-	put, err := routes.PutRoute(as(t, key), &signalboxv1.PutRouteRequest{
-		Route: &signalboxv1.Route{Name: "a", Match: &signalboxv1.Match{PathPrefix: "/"}, Upstreams: []*signalboxv1.Upstream{{Url: "http://127.0.0.1:1"}}},
-		Wait:  signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(time.Minute),
-	})
-	if r := put.GetResult(); err != nil || r.GetNodesLive() != 1 || r.GetNodesServing() != 1 {
-		t.Fatalf("the write was answered with %v, %v", r, err)
-	}
-	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{Report: &signalboxv1.Report{
-		Routes: []*signalboxv1.RouteReport{{Route: "a", CreatedRevision: put.GetRoute().GetMeta().GetCreatedRevision(), Counters: &signalboxv1.RouteCounters{Requests: 7}}},
-	}}})
-	until(t, "the other knows what the node carried", func() bool {
-		res, err := routes.GetRoute(as(t, key), &signalboxv1.GetRouteRequest{Name: "a"})
-		return err == nil && res.GetObserved().GetCounters().GetRequests() == 7
+	synctest.Test(t, func(t *testing.T) {
+		keeper := mem.New()
+		const key = "sbx_a-secret-for-tests-alone"
+		one, _ := startInside(t, keeper, "one", key)
+		two, _ := startInside(t, keeper.Another(), "two", key)
+		n := connect(t, two, key, "n")
+		nodes, routes := signalboxv1.NewNodeServiceClient(one), signalboxv1.NewRouteServiceClient(one)
+		until(t, "the node is live at the other", func() bool {
+			res, err := nodes.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
+			return err == nil && res.GetNode().GetObserved().GetState() == signalboxv1.NodeState_NODE_STATE_LIVE
+		})
+		put, err := routes.PutRoute(as(t, key), &signalboxv1.PutRouteRequest{
+			Route: &signalboxv1.Route{Name: "a", Match: &signalboxv1.Match{PathPrefix: "/"}, Upstreams: []*signalboxv1.Upstream{{Url: "http://127.0.0.1:1"}}},
+			Wait:  signalboxv1.Wait_WAIT_NODES, WaitTimeout: durationpb.New(time.Minute),
+		})
+		if r := put.GetResult(); err != nil || r.GetNodesLive() != 1 || r.GetNodesServing() != 1 {
+			t.Fatalf("the write was answered with %v, %v", r, err)
+		}
+		n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{Report: &signalboxv1.Report{
+			Routes: []*signalboxv1.RouteReport{{Route: "a", CreatedRevision: put.GetRoute().GetMeta().GetCreatedRevision(), Counters: &signalboxv1.RouteCounters{Requests: 7}}},
+		}}})
+		until(t, "the other knows what the node carried", func() bool {
+			res, err := routes.GetRoute(as(t, key), &signalboxv1.GetRouteRequest{Name: "a"})
+			return err == nil && res.GetObserved().GetCounters().GetRequests() == 7
+		})
 	})
 }
 
 // A lost node that is deleted through one replica is forgotten by all.
 func TestALostNodeIsForgottenEverywhere(t *testing.T) {
-	keeper := mem.New()
-	const key = "sbx_a-secret-for-tests-alone"
-	one, _, _ := start(t, keeper, "one", key)
-	two, _, _ := start(t, keeper.Another(), "two", key)
-	n := connect(t, one, key, "n")
-	deleting, other := signalboxv1.NewNodeServiceClient(one), signalboxv1.NewNodeServiceClient(two)
-	state := func(of signalboxv1.NodeServiceClient, want signalboxv1.NodeState) func() bool {
-		return func() bool {
-			res, err := of.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
-			return err == nil && res.GetNode().GetObserved().GetState() == want
+	synctest.Test(t, func(t *testing.T) {
+		keeper := mem.New()
+		const key = "sbx_a-secret-for-tests-alone"
+		one, _ := startInside(t, keeper, "one", key)
+		two, _ := startInside(t, keeper.Another(), "two", key)
+		n := connect(t, one, key, "n")
+		deleting, other := signalboxv1.NewNodeServiceClient(one), signalboxv1.NewNodeServiceClient(two)
+		state := func(of signalboxv1.NodeServiceClient, want signalboxv1.NodeState) func() bool {
+			return func() bool {
+				res, err := of.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
+				return err == nil && res.GetNode().GetObserved().GetState() == want
+			}
 		}
-	}
-	until(t, "the node is live at the other", state(other, signalboxv1.NodeState_NODE_STATE_LIVE))
-	n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Goodbye{Goodbye: &signalboxv1.Goodbye{}}})
-	for _, at := range []signalboxv1.NodeServiceClient{deleting, other} {
-		until(t, "the node is lost", state(at, signalboxv1.NodeState_NODE_STATE_LOST))
-	}
-	if _, err := deleting.DeleteNode(as(t, key), &signalboxv1.DeleteNodeRequest{Name: "n"}); err != nil {
-		t.Fatal(err)
-	}
-	for _, at := range []signalboxv1.NodeServiceClient{deleting, other} {
-		until(t, "the node is forgotten", func() bool {
-			_, err := at.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
-			return status.Code(err) == codes.NotFound
-		})
-	}
+		until(t, "the node is live at the other", state(other, signalboxv1.NodeState_NODE_STATE_LIVE))
+		n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Goodbye{Goodbye: &signalboxv1.Goodbye{}}})
+		for _, at := range []signalboxv1.NodeServiceClient{deleting, other} {
+			until(t, "the node is lost", state(at, signalboxv1.NodeState_NODE_STATE_LOST))
+		}
+		if _, err := deleting.DeleteNode(as(t, key), &signalboxv1.DeleteNodeRequest{Name: "n"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []signalboxv1.NodeServiceClient{deleting, other} {
+			until(t, "the node is forgotten", func() bool {
+				_, err := at.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
+				return status.Code(err) == codes.NotFound
+			})
+		}
+	})
+}
+
+// What was opened with a key ends when the key expires, a node's stream too.
+func TestStreamsEndWhenTheirKeyExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, admin := startInside(t, mem.New(), "one", "")
+		end := time.Now().Add(time.Hour)
+		res, err := signalboxv1.NewApiKeyServiceClient(conn).CreateApiKey(as(t, admin), &signalboxv1.CreateApiKeyRequest{Key: &signalboxv1.ApiKey{
+			Name: "brief", Scopes: []string{"node", "events:read", "routes:read"}, ExpireTime: timestamppb.New(end),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(as(t, res.GetSecret()), 2*time.Hour)
+		defer cancel()
+		events, err := signalboxv1.NewEventServiceClient(conn).FollowEvents(ctx, &signalboxv1.FollowEventsRequest{Kinds: []signalboxv1.Kind{signalboxv1.Kind_KIND_ROUTE}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := connect(t, conn, res.GetSecret(), "n")
+		for err = nil; err == nil; _, err = events.Recv() {
+		}
+		if status.Code(err) != codes.Unauthenticated || time.Now().Before(end) || time.Since(end) > time.Second {
+			t.Errorf("the events ended %s after the key's end with %v", time.Since(end), err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-n.ended:
+			if status.Code(err) != codes.Unauthenticated {
+				t.Errorf("the node's stream ended with %v", err)
+			}
+		default:
+			t.Error("the node's stream goes on")
+		}
+	})
 }

@@ -48,10 +48,16 @@ func (noTally) Ended(string, int64)                              {}
 func (noTally) Left(string, int64)                               {}
 
 func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
+	return startPlaneOver(t, keeper, keeper, keeper, id)
+}
+
+// startPlaneOver is startPlane with other ways to the store for the records
+// that are followed, and for the head.
+func startPlaneOver(t testing.TB, followed *mem.Keeper, head feed.Head, keeper *mem.Keeper, id string) *plane {
 	log := slog.New(slog.DiscardHandler)
-	p := &plane{t: t, keeper: keeper, replica: replica.New(keeper, log), nodes: observe.NewNodes()}
+	p := &plane{t: t, keeper: keeper, replica: replica.New(followed, log), nodes: observe.NewNodes()}
 	p.stand = presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, log, p.nodes)
-	server := feed.New(feed.Config{Views: p.replica, Head: keeper, Presence: p.stand, Nodes: p.nodes, Tally: noTally{}, Log: log})
+	server := feed.New(feed.Config{Views: p.replica, Head: head, Presence: p.stand, Nodes: p.nodes, Tally: noTally{}, Log: log})
 	ln := bufconn.Listen(1 << 16)
 	g := grpc.NewServer(grpc.ForceServerCodecV2(feed.Codec()))
 	signalboxv1.RegisterFeedServiceServer(g, server)
@@ -320,6 +326,99 @@ func TestWholeForStrangers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node that is ahead of a replica is sent nothing, least of all the older
+// state, until that has caught up; then it is sent what it lacks.
+func TestANodeAheadOfTheReplica(t *testing.T) {
+	for name, lost := range map[string]bool{"the change is followed": false, "history is gone": true} {
+		t.Run(name, func(t *testing.T) {
+			keeper := mem.New()
+			followed, asked := keeper.Another(), askedHead{keeper, make(chan struct{}, 1)}
+			p, ahead := startPlaneOver(t, followed, asked, keeper, "behind"), startPlane(t, keeper.Another(), "ahead")
+			s := ahead.connect("n", 1, nil)
+			s.ask()
+			s.catchUp(ahead.current().Version.Revision)
+			followed.SetAvailable(false)
+			s.catchUp(ahead.put("a"))
+
+			again := p.connect("n", 1, s.at)
+			again.have = maps.Clone(s.have)
+			again.ask()
+			select {
+			case <-asked.asked:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the store was not asked what is newest")
+			}
+			if lost {
+				keeper.Compact()
+			}
+			followed.SetAvailable(true)
+			p.put("b")
+			if whole, touched := again.update(); whole || again.have["b"] == 0 {
+				t.Errorf("sent %v, a whole state: %t; want b", touched, whole)
+			}
+		})
+	}
+}
+
+// An askedHead tells when it is asked.
+type askedHead struct {
+	*mem.Keeper
+	asked chan struct{}
+}
+
+func (h askedHead) Head(ctx context.Context) (store.Version, error) {
+	defer func() {
+		select {
+		case h.asked <- struct{}{}:
+		default:
+		}
+	}()
+	return h.Keeper.Head(ctx)
+}
+
+// A node whose stream ends without a word is vouched for as long as a lease
+// lasts, and no longer: by nobody, if it does not come back.
+func TestAStreamThatBreaksLeavesNoLease(t *testing.T) {
+	keeper := mem.New()
+	p, other := startPlane(t, keeper, "cp"), startPlane(t, keeper.Another(), "other")
+	s := p.connect("n", 1, nil)
+	s.ask()
+	s.catchUp(p.current().Version.Revision)
+	holder(t, other.nodes, "n", "cp")
+	_ = s.conn.Close()
+	holder(t, other.nodes, "n", "")
+
+	// At once, if it says goodbye.
+	s = p.connect("l", 1, nil)
+	s.ask()
+	s.catchUp(p.current().Version.Revision)
+	holder(t, other.nodes, "l", "cp")
+	s.say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Goodbye{Goodbye: &signalboxv1.Goodbye{}}})
+	holder(t, other.nodes, "l", "")
+
+	// The same when it is sent elsewhere.
+	s = p.connect("m", 1, nil)
+	s.ask()
+	s.catchUp(p.current().Version.Revision)
+	holder(t, other.nodes, "m", "cp")
+	keeper.SetAvailable(false)
+	for s.hear().GetUnfed() == nil {
+	}
+	keeper.SetAvailable(true)
+	if _, err := p.stand.Session(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Leases are written a few at a time, in turns: after two more, its would
+	// have been.
+	for _, name := range []string{"y", "z"} {
+		late := p.connect(name, 1, nil)
+		late.ask()
+		late.catchUp(p.current().Version.Revision)
+		holder(t, other.nodes, name, "cp")
+	}
+	holder(t, other.nodes, "m", "")
 }
 
 // A replica that has lost touch with the store sends nodes elsewhere, and

@@ -146,21 +146,51 @@ func TestImpatientCallers(t *testing.T) {
 // A node whose stream broke is still waited for while somebody vouches for
 // it: it serves on. When the lease ends, so does the wait.
 func TestWaitForALostNode(t *testing.T) {
-	ns := observe.NewNodes()
-	a := join(t, ns, "a", 1, 1)
-	ns.Leased("a", &signalboxv1.NodeLease{Epoch: 1, ControlPlane: "cp"})
-	a.Leave(false)
-	ended := waiting(t.Context(), ns, 2)
-	if got := state(t, ns, "a"); got != signalboxv1.NodeState_NODE_STATE_LIVE {
-		t.Errorf("a is %v under its lease", got)
-	}
-	ns.Leased("a", nil)
-	if s := <-ended; s.Live != 0 {
-		t.Errorf("ended with %+v", s)
-	}
-	if got := state(t, ns, "a"); got != signalboxv1.NodeState_NODE_STATE_LOST {
-		t.Errorf("a is %v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ns := observe.NewNodes()
+		a := join(t, ns, "a", 1, 1)
+		ns.Leased("a", &signalboxv1.NodeLease{Epoch: 1, ControlPlane: "cp"})
+		ended := waiting(t.Context(), ns, 2)
+		synctest.Wait()
+		a.Leave(false)
+		synctest.Wait()
+		if got := state(t, ns, "a"); len(ended) != 0 || got != signalboxv1.NodeState_NODE_STATE_LIVE {
+			t.Errorf("a is %v under its lease, and %d waits for it have ended", got, len(ended))
+		}
+		ns.Leased("a", nil)
+		if s := <-ended; s.Live != 0 {
+			t.Errorf("ended with %+v", s)
+		}
+		if got := state(t, ns, "a"); got != signalboxv1.NodeState_NODE_STATE_LOST {
+			t.Errorf("a is %v", got)
+		}
+	})
+}
+
+// A wait for several nodes goes on for the others when one is lost, and ends
+// with the last of them, whatever it was that ended them.
+func TestWaitOutlastsTheLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := observe.NewNodes()
+		unvouched, leaving, held := join(t, ns, "unvouched", 1, 1), join(t, ns, "leaving", 1, 1), join(t, ns, "held", 1, 1)
+		ns.Leased("leaving", &signalboxv1.NodeLease{Epoch: 1})
+		ns.Leased("held", &signalboxv1.NodeLease{Epoch: 1})
+		ended := waiting(t.Context(), ns, 2)
+		held.Leave(false)
+		for _, end := range []func(){
+			func() { unvouched.Leave(false) },
+			func() { leaving.Leave(true) },
+			func() { ns.Leased("held", nil) },
+		} {
+			if synctest.Wait(); len(ended) != 0 {
+				t.Fatalf("ended with %+v", <-ended)
+			}
+			end()
+		}
+		if s := <-ended; s.Live != 0 {
+			t.Errorf("ended with %+v", s)
+		}
+	})
 }
 
 // A node that said goodbye is gone at once.
@@ -168,7 +198,7 @@ func TestGoodbye(t *testing.T) {
 	ns := observe.NewNodes()
 	a := join(t, ns, "a", 1, 1)
 	ns.Leased("a", &signalboxv1.NodeLease{Epoch: 1})
-	ended := waiting(t.Context(), ns, 2)
+	ended := waiting(t.Context(), ns, 2) // begun or not: see TestWaitOutlastsTheLost
 	a.Leave(true)
 	if s := <-ended; s.Live != 0 {
 		t.Errorf("ended with %+v", s)

@@ -70,7 +70,7 @@ type Presence struct {
 	forgets map[string]time.Time // until when a note that a node is forgotten stays
 	members map[string]*signalboxv1.MemberLease
 	listed  *signalboxv1.Members // the members as nodes are told; never changed, but replaced
-	moved   chan struct{} // closed and replaced when session or members change
+	moved   chan struct{}        // closed and replaced when session or members change
 }
 
 // New returns a replica's presence.
