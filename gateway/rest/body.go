@@ -131,6 +131,9 @@ var position = regexp.MustCompile(`^proto:[\s\x{a0}]*(?:syntax error )?\(line (\
 // "route.upstreams[0].url".
 func explain(data []byte, err error) apierror.Violation {
 	m := position.FindStringSubmatch(err.Error())
+	if m == nil && strings.HasSuffix(err.Error(), io.ErrUnexpectedEOF.Error()) {
+		return apierror.Violation{Field: "body", Reason: "must be JSON, and ends in the middle of it"}
+	}
 	if m == nil {
 		return apierror.Violation{Field: "body", Reason: strings.TrimLeft(strings.TrimPrefix(err.Error(), "proto:"), " \u00a0")}
 	}

@@ -162,7 +162,7 @@ func TestWhatIsNotUnderstoodIsRefusedByName(t *testing.T) {
 		{"a value of another kind", "POST", "/v1/routes", `{"route":{"labels":{"a":1}}}`, "route.labels.a", `invalid value`},
 		{"a field given twice", "POST", "/v1/routes", `{"route":{"name":"a","name":"b"}}`, "route.name", `duplicate field`},
 		{"an unknown value", "POST", "/v1/routes", `{"wait":"all"}`, "wait", `invalid value`},
-		{"broken JSON", "POST", "/v1/routes", `{"route":`, "body", `unexpected`},
+		{"broken JSON", "POST", "/v1/routes", `{"route":`, "body", `ends in the middle`},
 		{"two values", "POST", "/v1/routes", `{} {}`, "body", `unexpected`},
 		{"a list", "POST", "/v1/routes", `[]`, "body", `unexpected`},
 		{"text that is not UTF-8", "POST", "/v1/routes", "{\"route\":{\"name\":\"\xff\"}}", "body", "UTF-8"},
