@@ -270,7 +270,8 @@ type FollowEventsRequest struct {
 	// After is the id of the last event seen: what follows it is sent. Empty
 	// means: from now on.
 	After string `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
-	// Kinds to tell of; none means all.
+	// Kinds to tell of, each needing the scope by which its records are read:
+	// PERMISSION_DENIED otherwise. None means all that the caller may read.
 	Kinds         []Kind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=signalbox.v1.Kind" json:"kinds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
