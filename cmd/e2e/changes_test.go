@@ -60,8 +60,10 @@ func TestANodeIsSentChangesNotTheWorld(t *testing.T) {
 		before := sent()
 		do()
 		s.served("/"+name, to)
-		if got := sent() - before; got > few {
-			t.Errorf("%s: %d bytes were sent; the whole state is %d", what, got, world)
+		got := sent() - before
+		t.Logf("%s: %d bytes were sent; the whole state is %d", what, got, world)
+		if got > few {
+			t.Errorf("that is too much")
 		}
 	}
 	one("one route more", "one", func() { api.put(t, route("one", "/one", to.url)) })

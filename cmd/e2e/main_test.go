@@ -6,8 +6,9 @@
 // `make test`. Those tagged e2e run bin/signalbox, kill it, freeze it and read
 // its logs, and belong to `make e2e`.
 //
-// SIGNALBOX_BIN names another program to run, and SIGNALBOX_E2E_SOCKETS how
-// many WebSockets to hold open, as far as the limit of open files allows.
+// SIGNALBOX_BIN names another program to run, SIGNALBOX_E2E_SOCKETS how many
+// WebSockets to hold open, as far as the limit of open files allows, and
+// SIGNALBOX_E2E_SKEWED a program as scripts/skewed builds it.
 package e2e
 
 import (
