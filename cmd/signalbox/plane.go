@@ -76,7 +76,7 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 	if pl.grpc, err = listenTCP("grpc-listen", p.grpc); err != nil {
 		return nil, err
 	}
-	if err := pl.listenAPI(); err != nil {
+	if err := pl.listenAPI(); err != nil { //nolint:contextcheck // binding an address takes no time
 		_ = pl.grpc.Close()
 		return nil, err
 	}
