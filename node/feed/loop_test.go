@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // A watchedLog passes the lines of a log with some words on.
@@ -40,17 +42,67 @@ func TestClientIsReadyWithWhatItHasWhenNobodyAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }() // it takes connections, and says nothing on them
-	for name, seed := range map[string]string{"nobody is there": "127.0.0.1:1", "somebody is silent": ln.Addr().String()} {
+	for name, change := range map[string]func(*Config){
+		"all were tried": func(c *Config) {
+			c.Seeds, c.timing.verdict = []string{"127.0.0.1:1"}, time.Hour
+		},
+		"somebody is silent for too long": func(c *Config) {
+			c.Seeds, c.timing.verdict = []string{ln.Addr().String()}, 300*time.Millisecond
+			c.timing.connect, c.timing.probeTimeout = time.Hour, time.Hour
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, seed)
+			r := newRig(t)
 			r.conf.Start = []*Change{{Whole: true, To: at("e", 4)}}
-			r.conf.timing.verdict = 300 * time.Millisecond
+			change(&r.conf)
 			ready := r.watch("readiness changed")
 			r.start()
 			if line := wait(t, ready, "readiness"); !strings.Contains(line, "ready=true") || !r.client.Status().Ready {
 				t.Errorf("the log says %q, the status %+v", line, r.client.Status())
 			}
 		})
+	}
+}
+
+func TestClientAsksAtOnceWhenThereIsNobodyElse(t *testing.T) {
+	p := newPlane(t, "cp1")
+	r := newRig(t, p.serve())
+	r.conf.timing.settle = time.Hour // it need not wait for members that do not exist
+	r.start()
+	s := p.session()
+	s.feed()
+	s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Unfed{Unfed: &signalboxv1.Unfed{Reason: "the store is away"}}})
+	s.feed() // and again, a moment after it could not
+}
+
+func TestClientTellsWhatItRefuses(t *testing.T) {
+	p := newPlane(t, "cp1")
+	r := newRig(t, p.serve()).start()
+	s := p.session()
+	s.feed()
+	refused := func() (names string) {
+		for _, rej := range r.client.Status().Rejections {
+			names += rej.GetName() + " "
+		}
+		return names
+	}
+	for _, step := range []struct {
+		update *signalboxv1.Update
+		want   string
+	}{
+		{part(nil, at("e", 6), 1, 1, "+r3@6"), ""},
+		{part(at("e", 6), at("e", 7), 1, 1, "+a@7"), "a "},
+		{part(at("e", 7), at("e", 8), 1, 1, "+r4@8"), "a r3 "},
+		{part(at("e", 8), at("e", 9), 1, 1, "-r4"), "a "},
+	} {
+		s.update(step.update)
+		ack := s.ack(step.update.GetTo())
+		if got := refused(); got != step.want {
+			t.Errorf("at %s it refuses %q, want %q", text(ack.GetVersion()), got, step.want)
+		}
+		if accepted := len(ack.GetAccepted()); (accepted == 1) != (step.update.GetTo().GetRevision() == 9) {
+			t.Errorf("the Ack of %s accepts %d", text(ack.GetVersion()), accepted)
+		}
 	}
 }
 
