@@ -102,7 +102,7 @@ func dial(ctx context.Context, addr string) (*socket, error) {
 	return s, nil
 }
 
-// exchange sends on all sockets for a while.
+// exchange sends on all sockets for a while, on each at least once.
 func exchange(all []*socket, d time.Duration) (counted, error) {
 	var over atomic.Bool
 	var messages atomic.Int64
@@ -117,7 +117,7 @@ func exchange(all []*socket, d time.Duration) (counted, error) {
 		running.Go(func() {
 			n := int64(0)
 			buf := make([]byte, 0, mostPayload)
-			for !over.Load() && errs[i] == nil {
+			for n == 0 || !over.Load() && errs[i] == nil {
 				errs[i] = s.roundTrip(frame, buf)
 				n++
 			}

@@ -42,7 +42,7 @@ func (b Bars) bar(c *canvas, bar Bar, a *axis, y float64) {
 	}
 	label := Short(bar.Value)
 	if bar.Note != "" {
-		label += "  " + bar.Note
+		label += ", " + bar.Note
 	}
 	c.text(end+6, base, "start", `font-weight="`+weight+`"`, label)
 }
