@@ -574,6 +574,10 @@ func TestLeases(t *testing.T) {
 	again.ask()
 	holder(t, one.nodes, "n", "two")
 	one.stop()
+	after := two.connect("after", 1, nil)
+	after.ask()
+	after.catchUp(two.current().Version.Revision)
+	holder(t, two.nodes, "after", "two") // so two has followed all there was before
 	if got := two.nodes.Get("n", nil).GetControlPlane(); got != "two" {
 		t.Errorf("the end of the first feeder ended the node's lease under the second: held by %q", got)
 	}
