@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -46,6 +47,10 @@ func TestClientIsReadyWithWhatItHasWhenNobodyAnswers(t *testing.T) {
 		"all were tried": func(c *Config) {
 			c.Seeds, c.timing.verdict = []string{"127.0.0.1:1"}, time.Hour
 		},
+		"no address was found": func(c *Config) {
+			c.Seeds, c.timing.verdict = []string{"cp.invalid:1"}, time.Hour
+			c.Resolve = func(context.Context, string) ([]string, error) { return nil, errors.New("no such host") }
+		},
 		"somebody is silent for too long": func(c *Config) {
 			c.Seeds, c.timing.verdict = []string{ln.Addr().String()}, 300*time.Millisecond
 			c.timing.connect, c.timing.probeTimeout = time.Hour, time.Hour
@@ -73,6 +78,31 @@ func TestClientAsksAtOnceWhenThereIsNobodyElse(t *testing.T) {
 	s.feed()
 	s.say(&signalboxv1.ConnectResponse{Message: &signalboxv1.ConnectResponse_Unfed{Unfed: &signalboxv1.Unfed{Reason: "the store is away"}}})
 	s.feed() // and again, a moment after it could not
+}
+
+func TestClientDoesNotWaitForABetterOneForLong(t *testing.T) {
+	ids := ranked("cp1", "cp2")
+	p := newPlane(t, ids[1])
+	p.members.Members = append(p.members.Members, &signalboxv1.Member{Id: ids[0]}) // which cannot be reached
+	newRig(t, p.serve()).start()
+	p.session().feed()
+}
+
+func TestClientForgetsWhyItCouldNotConnect(t *testing.T) {
+	p := newPlane(t, "cp1")
+	tries := 0
+	p.refuse = func(metadata.MD) error {
+		if tries++; tries == 1 {
+			return status.Error(codes.Unavailable, "not yet")
+		}
+		return nil
+	}
+	r := newRig(t, p.serve()).start()
+	s := p.session()
+	s.feed()
+	if cps := r.client.Status().ControlPlanes; len(cps) != 1 || !cps[0].Connected || cps[0].Err != "" {
+		t.Errorf("control planes are %+v", cps)
+	}
 }
 
 func TestClientTellsWhatItRefuses(t *testing.T) {
