@@ -88,7 +88,7 @@ func TestASlowFollowerIsGivenAWholeState(t *testing.T) {
 	k := open(t, etcd.Config{Endpoints: m.ClientAddrs()})
 	commit(t, k, store.Txn{Put: []store.Record{storetest.Route("gone", "one"), storetest.Route("a", "one")}})
 
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	stuck, resume := make(chan struct{}), make(chan struct{})
 	tb := &table{t: t}
