@@ -69,6 +69,11 @@ func TestAssembler(t *testing.T) {
 			want: []string{"", "!part 3 of 4 came instead of part 2 of 4", "", "", "whole to e.6: +a@6"},
 		},
 		{
+			name:  "an update of another number of parts than it began with is refused",
+			parts: []*signalboxv1.Update{part(nil, at("e", 5), 1, 3), part(nil, at("e", 5), 2, 2)},
+			want:  []string{"", "!part 2 of 2 came instead of part 2 of 3"},
+		},
+		{
 			name: "a first part in the middle of an update drops both",
 			parts: []*signalboxv1.Update{
 				part(nil, at("e", 5), 1, 2), part(nil, at("e", 5), 1, 2), part(nil, at("e", 5), 2, 2),

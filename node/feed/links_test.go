@@ -80,6 +80,17 @@ func TestLinksKnowMembersByTheirIDs(t *testing.T) {
 	}
 }
 
+func TestOfLinksParkedForOneReplicaOneIsTried(t *testing.T) {
+	l := &links{all: map[string]*link{}, seeds: map[string][]string{"x": {"a:1", "b:1"}}}
+	l.refresh(moment(0), time.Minute)
+	for _, k := range l.all {
+		k.parked, k.replica = "cp1", "cp1"
+	}
+	if got := tries(l, 0); got != "a:1" {
+		t.Errorf("tried are %q, want one", got)
+	}
+}
+
 func TestLinksWereTriedOnceAllWere(t *testing.T) {
 	l := &links{all: map[string]*link{}, seeds: map[string][]string{"x": {"a:1", "b:1"}}}
 	l.refresh(moment(0), time.Minute)

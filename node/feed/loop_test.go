@@ -105,6 +105,43 @@ func TestClientForgetsWhyItCouldNotConnect(t *testing.T) {
 	}
 }
 
+// When a client ends, it waits neither for those who never answered nor for
+// long for those who do not take leave.
+func TestClientEndsWithoutThoseWhoDoNot(t *testing.T) {
+	t.Run("never answered", func(t *testing.T) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = ln.Close() }()
+		r := newRig(t, ln.Addr().String())
+		r.conf.timing.goodbye, r.conf.timing.connect, r.conf.timing.probeTimeout = time.Hour, time.Hour, time.Hour
+		r.start()
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		r.stop(nil)
+		if err := wait(t, r.ended, "the end"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("does not take leave", func(t *testing.T) {
+		p := newPlane(t, "cp1")
+		p.reads = make(chan struct{})
+		r := newRig(t, p.serve())
+		r.conf.timing.goodbye = 100 * time.Millisecond
+		r.start()
+		s := p.session()
+		r.stop(errors.New("the power goes"))
+		if err := wait(t, r.ended, "the end"); err != nil {
+			t.Error(err)
+		}
+		wait(t, s.done, "the end of the stream")
+	})
+}
+
 func TestClientTellsWhatItRefuses(t *testing.T) {
 	p := newPlane(t, "cp1")
 	r := newRig(t, p.serve()).start()

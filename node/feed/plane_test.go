@@ -323,13 +323,20 @@ func newRig(t *testing.T, seeds ...string) *rig {
 	return r
 }
 
-// start runs the client until the test ends.
-func (r *rig) start() *rig {
+// make makes the client, which does nothing yet.
+func (r *rig) make() *Client {
 	r.t.Helper()
 	client, err := New(r.conf)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return client
+}
+
+// start runs the client until the test ends.
+func (r *rig) start() *rig {
+	r.t.Helper()
+	client := r.make()
 	ctx, stop := context.WithCancelCause(context.Background())
 	r.client, r.stop = client, stop
 	var running sync.WaitGroup
