@@ -79,6 +79,8 @@ func (c *checkedConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	c.reading(true)
+	defer c.reading(false)
 	for {
 		if n := c.held.give(p); n > 0 {
 			return n, nil

@@ -123,3 +123,59 @@ func TestDeadlines(t *testing.T) {
 		})
 	})
 }
+
+// counted counts how often it is told of a deadline.
+type counted struct {
+	net.Conn
+	told int
+}
+
+func (c *counted) SetReadDeadline(t time.Time) error {
+	c.told++
+	return c.Conn.SetReadDeadline(t)
+}
+
+func TestADeadlineIsSetForReadsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, peer := net.Pipe()
+		inner := &counted{Conn: a}
+		c, err := listen.New(one{conn: inner}, listen.Config{}).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = c.Close(), peer.Close() }()
+		soon := time.Now().Add(time.Second)
+		for range 3 { // as net/http does between two requests
+			_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+			_ = c.SetReadDeadline(time.Time{})
+			_ = c.SetReadDeadline(soon)
+		}
+		if inner.told != 0 {
+			t.Errorf("while nothing was read it was told %d times", inner.told)
+		}
+		buf := make([]byte, 4096)
+		if _, err := c.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) || time.Now() != soon {
+			t.Errorf("the Read ended after the wrong time: %v", err)
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		ended := make(chan error)
+		go func() {
+			_, err := c.Read(buf[:1])
+			ended <- err
+		}()
+		synctest.Wait()
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // which ends a Read that is going on
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the Read ended with %v", err)
+		}
+		if inner.told != 3 {
+			t.Errorf("it was told %d times, want 3", inner.told)
+		}
+		_ = c.SetReadDeadline(time.Time{})
+		raw, _ := listen.Unwrap(c)
+		go func() { _, _ = io.WriteString(peer, "x") }()
+		if n, err := raw.Read(buf); n != 1 || err != nil {
+			t.Errorf("what was unwrapped has the old deadline: %v", err)
+		}
+	})
+}

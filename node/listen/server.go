@@ -108,5 +108,6 @@ func Unwrap(c net.Conn) (inner net.Conn, buffered []byte) {
 		return c, nil
 	}
 	cc.pass()
+	cc.reading(true) // whoever reads from inner is bound by what was asked here
 	return cc.Conn, cc.held.take()
 }

@@ -10,10 +10,6 @@ import (
 	"signalbox/node/listen"
 )
 
-// maxIdle is http.Server's own bound, which cannot change while it serves: the
-// longest that a listener's record can ask for.
-const maxIdle = 24 * time.Hour
-
 // An idle connection is looked at idleSteps times before its time is over, and
 // at least every maxStep, so that a record with a shorter time is not missed.
 const (
@@ -22,7 +18,8 @@ const (
 )
 
 // An idleWatch closes client connections that wait for their next request
-// longer than their listener's record says at that moment.
+// longer than their listener's record says at that moment. http.Server's own
+// bound could not change while it serves, and would set a timer per request.
 type idleWatch struct {
 	front *front
 	conns sync.Map // net.Conn to *waiting

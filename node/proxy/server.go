@@ -41,7 +41,6 @@ func Server(h *Handler, listener string) *http.Server {
 		Handler:           f,
 		Protocols:         &protocols,
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       maxIdle,
 		MaxHeaderBytes:    listen.ServerMaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
