@@ -49,7 +49,10 @@ func New(c Config) (*Node, error) {
 	}
 	n := &Node{conf: c, log: c.Log, epoch: time.Now().UnixNano(), book: report.New()}
 	n.pools = upstream.New(upstream.Config{AllowUnix: c.AllowUnixUpstreams})
-	n.proxy = proxy.New(proxy.Config{Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample})
+	n.proxy = proxy.New(proxy.Config{
+		Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample,
+		Ready: func() bool { return n.table.served.Load() },
+	})
 	n.table = &table{
 		node: c.ID, server: n.proxy, log: c.Log, drain: n.want,
 		routes: route.New(route.Config{UnixSockets: c.AllowUnixUpstreams}),

@@ -168,7 +168,7 @@ func TestNodeTakesARejectionBack(t *testing.T) {
 func TestNodeAnswers503UntilThereIsATable(t *testing.T) {
 	n := start(t, Config{ControlPlanes: []string{"127.0.0.1:1"}})
 	status, body, h := n.get("/")
-	if status != http.StatusServiceUnavailable || h.Get("Retry-After") != "1" || !strings.Contains(body, "no table yet") {
+	if status != http.StatusServiceUnavailable || h.Get("Retry-After") != "1" || !strings.Contains(body, "no table yet (not_ready)") {
 		t.Errorf("the node answers %d %q, Retry-After %q", status, body, h.Get("Retry-After"))
 	}
 	if status, body, _ := get(t, "http://"+n.AdminAddr()+"/readyz", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, "no control plane") {

@@ -49,8 +49,8 @@ func (f *front) serve() error {
 	return nil
 }
 
-// A gate stands before the proxy: it knows whether there is anything to serve
-// yet, and whether clients should look for another node.
+// A gate stands before the proxy: it knows whether clients should look for
+// another node.
 type gate struct {
 	node *Node
 	next http.Handler
@@ -59,15 +59,6 @@ type gate struct {
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.node.draining.Load() && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close") // on HTTP/2 this is a GOAWAY
-	}
-	if !g.node.table.served.Load() && listen.Violation(r) == nil {
-		h := w.Header()
-		h.Set("Retry-After", "1")
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte("not ready: no table yet\n"))
-		return
 	}
 	g.next.ServeHTTP(w, r)
 }

@@ -97,6 +97,9 @@ func (x *exchange) accept() *failure {
 		x.bad = bad
 		return &failure{status: bad.Status, reason: Reason(bad.Reason), side: SideClient, text: bad.Text}
 	}
+	if ready := x.front.handler.cfg.Ready; ready != nil && !ready() {
+		return &failure{status: http.StatusServiceUnavailable, reason: ReasonNotReady, side: SideNode, text: "not ready: no table yet"}
+	}
 	if bad := x.parseTarget(); bad != nil {
 		return bad
 	}

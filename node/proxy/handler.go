@@ -20,6 +20,9 @@ type Config struct {
 	Pools *upstream.Registry
 	// Book counts what each route carries; nil counts for nobody.
 	Book *report.Book
+	// Ready tells whether there is a table to serve. Nil means that there
+	// always is.
+	Ready func() bool
 	// Log gets failures and accesses; nil means nobody does.
 	Log *slog.Logger
 	// Sample logs every n-th exchange. Zero means that only failures are

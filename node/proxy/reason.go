@@ -16,6 +16,8 @@ type Reason string
 
 // The reasons of this package.
 const (
+	// ReasonNotReady: the node knows no routes yet. 503.
+	ReasonNotReady Reason = "not_ready"
 	// ReasonNoRoute: no route matches. 404.
 	ReasonNoRoute Reason = "no_route"
 	// ReasonNoUpstream: none of the route's upstreams can be tried. 503.
