@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -69,7 +68,7 @@ func TestExchangesOverHTTP2AreToldOfACloseToo(t *testing.T) {
 	}()
 	o.accept(t).head()
 	n.handler.Close()
-	if got := <-got; got != "503 "+http.StatusText(503) {
+	if got := <-got; got != "503 Service Unavailable" {
 		t.Errorf("got %s", got)
 	}
 }

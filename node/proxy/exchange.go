@@ -71,8 +71,8 @@ type exchange struct {
 // ServeHTTP carries one exchange.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{front: f, rules: f.rules.Load(), w: w, r: r, begun: time.Now()}
-	defer x.end()                      //nolint:contextcheck // x holds the context
-	if bad := x.accept(); bad != nil { //nolint:contextcheck // x holds the context
+	defer x.end() //nolint:contextcheck // x holds the context
+	if bad := x.accept(); bad != nil {
 		x.fail(bad)
 		return
 	}
