@@ -16,10 +16,11 @@ type builder struct {
 	from  *Table
 	t     Table // as far as it is
 	swaps []Swap
-	// shared are the matches that more than one route had, at some moment.
+	// shared are the matches that more than one route had, at some moment; nil
+	// while there is none, which is nearly always.
 	shared map[match]struct{}
 	// looked are the names that may be refused now and were not, or the other
-	// way round, and the refused ones that were written.
+	// way round, and the refused ones that were written; nil while none is.
 	looked map[string]struct{}
 }
 
@@ -27,10 +28,7 @@ type builder struct {
 type match struct{ host, prefix string }
 
 func (t *Table) begin() *builder {
-	return &builder{
-		e: &edit{seed: t.seed}, from: t, t: *t,
-		shared: map[match]struct{}{}, looked: map[string]struct{}{},
-	}
+	return &builder{e: &edit{seed: t.seed}, from: t, t: *t}
 }
 
 // remove takes a name out.
@@ -52,7 +50,7 @@ func (b *builder) upsert(rec *signalboxv1.Route) {
 		b.rank(old, func() { b.accept(name) })
 	}
 	if _, refused := b.t.refusal(name); refused {
-		b.looked[name] = struct{}{}
+		b.look(name)
 	}
 }
 
@@ -104,7 +102,7 @@ func (b *builder) rank(r *Route, change func()) {
 func (b *builder) refuse(rej Rejection) {
 	if old, ok := b.t.refusal(rej.Name); !ok || old != rej {
 		b.t.refused = b.t.refused.put(b.e, rej.Name, rej)
-		b.looked[rej.Name] = struct{}{}
+		b.look(rej.Name)
 	}
 }
 
@@ -112,8 +110,24 @@ func (b *builder) refuse(rej Rejection) {
 func (b *builder) accept(name string) {
 	if _, ok := b.t.refusal(name); ok {
 		b.t.refused = b.t.refused.without(b.e, name)
-		b.looked[name] = struct{}{}
+		b.look(name)
 	}
+}
+
+// look has end look at what became of a name.
+func (b *builder) look(name string) {
+	if b.looked == nil {
+		b.looked = map[string]struct{}{}
+	}
+	b.looked[name] = struct{}{}
+}
+
+// share has end judge who holds r's match.
+func (b *builder) share(r *Route) {
+	if b.shared == nil {
+		b.shared = map[match]struct{}{}
+	}
+	b.shared[match{r.Host, r.Prefix}] = struct{}{}
 }
 
 // kept reports whether a route is in force only because the record after it

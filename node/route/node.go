@@ -77,7 +77,7 @@ func (n *node) add(b *builder, r *Route) {
 		n.route = r
 		return
 	}
-	b.shared[match{r.Host, r.Prefix}] = struct{}{}
+	b.share(r)
 	var others []*Route
 	if n.others != nil {
 		others = slices.Clone(*n.others)
@@ -122,7 +122,7 @@ func (n *node) drop(b *builder, r *Route) {
 		n.route = nil
 		return
 	}
-	b.shared[match{r.Host, r.Prefix}] = struct{}{}
+	b.share(r)
 	all := append([]*Route{n.route}, *n.others...)
 	all = slices.DeleteFunc(all, func(o *Route) bool { return o == r })
 	n.route, n.others = all[0], nil
