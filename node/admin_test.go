@@ -65,17 +65,25 @@ func TestAdminShowsTheTableToHoldersOfTheKey(t *testing.T) {
 	}
 }
 
-// Nobody has the key of a node without one.
-func TestAdminOfANodeWithoutKeyShowsNothing(t *testing.T) {
-	n, err := New(Config{ID: "n", ControlPlanes: []string{"127.0.0.1:1"}, AdminAddr: "127.0.0.1:0"})
+// bound returns a node that listens, and does nothing more.
+func bound(t *testing.T, c Config) *Node {
+	t.Helper()
+	c.ID, c.ControlPlanes = "n", []string{"127.0.0.1:1"}
+	c.Listeners = map[string]Listener{"public": {Addr: "127.0.0.1:0"}}
+	n, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Listen(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer n.unbind()
-	a := n.admin
+	t.Cleanup(n.unbind)
+	return n
+}
+
+// Nobody has the key of a node without one.
+func TestAdminOfANodeWithoutKeyShowsNothing(t *testing.T) {
+	a := bound(t, Config{AdminAddr: "127.0.0.1:0"}).admin
 	for _, key := range []string{"", "x"} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/table", nil)
 		if err != nil {
@@ -94,14 +102,7 @@ func TestAdminOfANodeWithoutKeyShowsNothing(t *testing.T) {
 // From elsewhere, where the key would cross the network in the clear, health
 // is all there is.
 func TestAdminShowsOtherMachinesOnlyHealth(t *testing.T) {
-	n, err := New(Config{ID: "n", Key: "sekrit", ControlPlanes: []string{"127.0.0.1:1"}, AdminAddr: "0.0.0.0:0", AllowRemoteAdmin: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Listen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer n.unbind()
+	n := bound(t, Config{Key: "sekrit", AdminAddr: "0.0.0.0:0", AllowRemoteAdmin: true})
 	for path, want := range map[string]int{
 		"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable,
 		"/table": http.StatusForbidden, "/debug/pprof/": http.StatusForbidden, "/debug/pprof/heap": http.StatusForbidden, "/debug/pprof/cmdline": http.StatusForbidden,
