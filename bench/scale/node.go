@@ -97,7 +97,8 @@ func (s served) after(n *node.Node, c nodeConfig, dir string) (_ served, err err
 	if dir != "" {
 		kept := func() (bool, error) {
 			files, err := filepath.Glob(filepath.Join(dir, "*"))
-			return len(files) > 0, err
+			// While it is being written it has another name.
+			return len(files) == 1 && filepath.Ext(files[0]) != ".tmp", err
 		}
 		if err := wait(kept); err != nil {
 			return s, err
