@@ -261,38 +261,6 @@ func TestANodeThatReachesOneReplica(t *testing.T) {
 	})
 }
 
-// A lost node that is deleted through one replica is forgotten by all.
-func TestALostNodeIsForgottenEverywhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		keeper := mem.New()
-		const key = "sbx_a-secret-for-tests-alone"
-		one, _ := startInside(t, keeper, "one", key)
-		two, _ := startInside(t, keeper.Another(), "two", key)
-		n := connect(t, one, key, "n")
-		deleting, other := signalboxv1.NewNodeServiceClient(one), signalboxv1.NewNodeServiceClient(two)
-		state := func(of signalboxv1.NodeServiceClient, want signalboxv1.NodeState) func() bool {
-			return func() bool {
-				res, err := of.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
-				return err == nil && res.GetNode().GetObserved().GetState() == want
-			}
-		}
-		until(t, "the node is live at the other", state(other, signalboxv1.NodeState_NODE_STATE_LIVE))
-		n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Goodbye{Goodbye: &signalboxv1.Goodbye{}}})
-		for _, at := range []signalboxv1.NodeServiceClient{deleting, other} {
-			until(t, "the node is lost", state(at, signalboxv1.NodeState_NODE_STATE_LOST))
-		}
-		if _, err := deleting.DeleteNode(as(t, key), &signalboxv1.DeleteNodeRequest{Name: "n"}); err != nil {
-			t.Fatal(err)
-		}
-		for _, at := range []signalboxv1.NodeServiceClient{deleting, other} {
-			until(t, "the node is forgotten", func() bool {
-				_, err := at.GetNode(as(t, key), &signalboxv1.GetNodeRequest{Name: "n"})
-				return status.Code(err) == codes.NotFound
-			})
-		}
-	})
-}
-
 // What was opened with a key ends when the key expires, a node's stream too.
 func TestStreamsEndWhenTheirKeyExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,7 +50,7 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 	}
 	server := grpc.NewServer(options...)
 	api.Register(server, api.Config{
-		Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Forget: cp.stand.Forget, Totals: cp.tally, Log: cp.config.Log,
+		Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Totals: cp.tally, Log: cp.config.Log,
 	})
 	signalboxv1.RegisterFeedServiceServer(server, feed.New(feed.Config{
 		Views: cp.replica, Head: cp.config.Records, Presence: cp.stand, Nodes: cp.nodes, Tally: cp.tally,

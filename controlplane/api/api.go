@@ -44,9 +44,6 @@ type Config struct {
 	Replica *replica.Replica
 	// Nodes is who is there. Nil: nobody ever is.
 	Nodes *observe.Nodes
-	// Forget has other control planes forget a node that is lost, unless it is
-	// a newer process than epoch's. Nil: there are none.
-	Forget func(ctx context.Context, node string, epoch int64) error
 	// Totals is what routes carried. Nil: nothing.
 	Totals Totals
 	Log    *slog.Logger

@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -116,33 +114,15 @@ func (s *nodes) DeleteNode(ctx context.Context, req *signalboxv1.DeleteNodeReque
 	if err != nil && stored {
 		return nil, s.fail(err)
 	}
-	known := s.Nodes.Get(key.Name, nil)
-	if err := s.forget(ctx, key.Name, known); err != nil {
-		return nil, s.fail(err)
-	}
+	known := s.Nodes.Get(key.Name, nil) != nil
+	forgotten := s.Nodes.Forget(key.Name)
 	switch {
 	case stored:
 		return &signalboxv1.DeleteNodeResponse{Result: s.result(ctx, v, nil)}, nil
-	case known != nil:
+	case known || forgotten:
 		return &signalboxv1.DeleteNodeResponse{Result: &signalboxv1.WriteResult{}}, nil
 	}
 	return nil, s.fail(notFound(key))
-}
-
-// forget has every control plane forget a node if it is lost, also if nothing
-// is known of it here: another may have been there longer. A process that
-// starts from now on has a higher epoch.
-func (s *nodes) forget(ctx context.Context, name string, known *signalboxv1.NodeObserved) error {
-	epoch := max(time.Now().UnixNano(), known.GetEpoch())
-	if s.Forget != nil {
-		ctx, cancel := context.WithTimeout(ctx, s.StoreTimeout)
-		defer cancel()
-		if err := s.Forget(ctx, name, epoch); err != nil {
-			return fmt.Errorf("%w: %w", errUnknown, err)
-		}
-	}
-	s.Nodes.Forget(name, epoch)
-	return nil
 }
 
 // labelsOf is what a node's labels are, as far as anybody knows.

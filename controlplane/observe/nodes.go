@@ -169,6 +169,9 @@ func (l *Link) Leave(goodbye bool) {
 func (ns *Nodes) Leased(name string, lease *signalboxv1.NodeLease) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
+	if lease == nil && ns.nodes[name] == nil {
+		return // it said goodbye and was forgotten
+	}
 	n := ns.get(name)
 	again := n.lease != nil && lease.GetServing() != nil &&
 		n.lease.GetControlPlane() == lease.GetControlPlane() && n.lease.GetEpoch() == lease.GetEpoch()
@@ -240,13 +243,13 @@ func (ns *Nodes) Unheard() []string {
 	return names
 }
 
-// Forget drops a node that is neither live nor linked, unless it is a newer
-// process than epoch's, and reports whether it was known.
-func (ns *Nodes) Forget(name string, epoch int64) bool {
+// Forget drops a node that is neither live nor linked, and reports whether it
+// was known.
+func (ns *Nodes) Forget(name string) bool {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	n, ok := ns.nodes[name]
-	if !ok || n.link != nil || n.lease != nil || n.epoch > epoch {
+	if !ok || n.link != nil || n.lease != nil {
 		return false
 	}
 	delete(ns.nodes, name)

@@ -203,8 +203,11 @@ func TestGoodbye(t *testing.T) {
 	if s := <-ended; s.Live != 0 {
 		t.Errorf("ended with %+v", s)
 	}
-	if ns.Forget("a", 0) || !ns.Forget("a", 1) || ns.Forget("a", 1) || ns.Get("a", nil) != nil {
-		t.Error("a lost node cannot be forgotten, can twice, or an older one for it")
+	if !ns.Forget("a") || ns.Forget("a") || ns.Get("a", nil) != nil {
+		t.Error("a lost node cannot be forgotten, or can twice")
+	}
+	if ns.Leased("a", nil); ns.Get("a", nil) != nil {
+		t.Error("the end of its lease brings it back")
 	}
 }
 

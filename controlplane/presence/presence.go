@@ -21,7 +21,6 @@ const (
 	livePrefix    = "live/"
 	memberPrefix  = "member/"
 	unheardPrefix = "unheard/"
-	forgetPrefix  = "forget/"
 )
 
 // Nodes is what this replica knows of nodes.
@@ -34,9 +33,6 @@ type Nodes interface {
 	Unheard() []string
 	// Told adds what a node of this replica's says of itself to its lease.
 	Told(lease *signalboxv1.NodeLease, node string)
-	// Forget drops a node that is lost, unless it is a newer process than
-	// epoch's.
-	Forget(node string, epoch int64) bool
 }
 
 // Config is what a replica says of itself.
@@ -64,10 +60,9 @@ type Presence struct {
 	wanted  map[string]hold
 	holds   Token // counts
 	linger  map[string]*time.Timer
-	dirty   map[string]bool      // nodes whose note may not be as wanted
-	kick    chan struct{}        // wakes keep; holds one
-	unheard map[string][]string  // by replica, the nodes that do not reach it
-	forgets map[string]time.Time // until when a note that a node is forgotten stays
+	dirty   map[string]bool     // nodes whose note may not be as wanted
+	kick    chan struct{}       // wakes keep; holds one
+	unheard map[string][]string // by replica, the nodes that do not reach it
 	members map[string]*signalboxv1.MemberLease
 	listed  *signalboxv1.Members // the members as nodes are told; never changed, but replaced
 	moved   chan struct{}        // closed and replaced when session or members change
@@ -81,7 +76,7 @@ func New(config Config, notes store.Notes, log *slog.Logger, nodes Nodes) *Prese
 	return &Presence{
 		config: config, notes: notes, log: log, nodes: nodes,
 		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
-		unheard: map[string][]string{}, forgets: map[string]time.Time{}, members: map[string]*signalboxv1.MemberLease{}, listed: &signalboxv1.Members{}, moved: make(chan struct{}),
+		unheard: map[string][]string{}, members: map[string]*signalboxv1.MemberLease{}, listed: &signalboxv1.Members{}, moved: make(chan struct{}),
 	}
 }
 

@@ -2,19 +2,15 @@ package presence_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"signalbox/controlplane/presence"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
-	"signalbox/store"
 	"signalbox/store/mem"
 )
 
@@ -30,12 +26,6 @@ type heard struct {
 // Unheard and Told belong to nodes that are looked at elsewhere.
 func (h *heard) Unheard() []string                   { return nil }
 func (h *heard) Told(*signalboxv1.NodeLease, string) {}
-
-// Forget drops nobody: it says that it was asked.
-func (h *heard) Forget(node string, epoch int64) bool {
-	h.Leased(node, &signalboxv1.NodeLease{ControlPlane: fmt.Sprint("forgotten up to ", epoch)})
-	return false
-}
 
 func (h *heard) Leased(node string, lease *signalboxv1.NodeLease) {
 	h.mu.Lock()
@@ -175,36 +165,4 @@ func TestMembers(t *testing.T) {
 	members(2)
 	stop()
 	members(1)
-}
-
-// That a node is forgotten is told to all replicas, also to one that was cut
-// off meanwhile, and then no longer kept in the store.
-func TestForget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		keeper := mem.New()
-		one, _, stopOne := start(t, keeper, "one")
-		way := keeper.Another()
-		_, told, stopTwo := start(t, way, "two")
-		way.SetAvailable(false)
-		if err := one.Forget(t.Context(), "a", 7); err != nil {
-			t.Fatal(err)
-		}
-		keeper.Compact()
-		way.SetAvailable(true)
-		told.wait(t, "a", "forgotten up to 7")
-		time.Sleep(11 * time.Minute) //nolint:forbidigo // simulated
-		synctest.Wait()
-		_, late, stopLate := start(t, keeper.Another(), "late")
-		synctest.Wait()
-		late.wait(t, "a", "")
-		keeper.SetAvailable(false)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if err := one.Forget(ctx, "a", 7); !errors.Is(err, store.ErrUnavailable) {
-			t.Errorf("without the store: %v", err)
-		}
-		for _, stop := range []func(){stopOne, stopTwo, stopLate} {
-			stop()
-		}
-	})
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -26,7 +27,6 @@ func (p *Presence) Run(ctx context.Context) error {
 	g.Go(func() error { return p.notes.FollowNotes(ctx, memberPrefix, p.applyMembers) })
 	g.Go(func() error { return p.notes.FollowNotes(ctx, livePrefix, p.liveApplier()) })
 	g.Go(func() error { return p.notes.FollowNotes(ctx, unheardPrefix, p.applyUnheard) })
-	g.Go(func() error { return p.notes.FollowNotes(ctx, forgetPrefix, p.applyForgets) })
 	return g.Wait()
 }
 
@@ -81,6 +81,9 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 		}
 	})
 	p.log.Info("lease begun", "ttl", p.config.TTL.String())
+	// Nothing that is written under the session may take longer than it lasts.
+	held, end := whileHeld(ctx, session)
+	defer end()
 	var again <-chan time.Time // nil while every note is as wanted
 	var missed []string        // the nodes that the others know not to reach this replica
 	look := time.NewTicker(lookEvery)
@@ -88,18 +91,35 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 	for {
 		select {
 		case <-p.kick:
-			again = p.write(ctx, session)
+			again = p.write(held, session)
 		case <-again:
-			again = p.write(ctx, session)
-		case now := <-look.C:
-			missed = p.miss(ctx, session, missed)
-			p.tidy(ctx, session, now)
-		case <-session.Lost():
-			p.log.Warn("lease lost; not feeding until there is another")
-			return
-		case <-ctx.Done():
+			again = p.write(held, session)
+		case <-look.C:
+			missed = p.miss(held, session, missed)
+		case <-held.Done():
+			if ctx.Err() == nil {
+				p.log.Warn("lease lost; not feeding until there is another")
+			}
 			return
 		}
+	}
+}
+
+// whileHeld returns a context that ends with a session, with its parent, or
+// with the call of end.
+func whileHeld(ctx context.Context, session store.Session) (held context.Context, end func()) {
+	held, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-session.Lost():
+			cancel()
+		case <-held.Done():
+		}
+	})
+	return held, func() {
+		cancel()
+		watching.Wait()
 	}
 }
 

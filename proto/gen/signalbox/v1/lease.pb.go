@@ -183,54 +183,6 @@ func (x *UnheardNodes) GetNodes() []string {
 	return nil
 }
 
-// ForgottenNode is the note "forget/NODE" by which a control plane tells all
-// others to forget a node that is lost. It is removed ten minutes later. No
-// service returns it.
-type ForgottenNode struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Epoch of the newest process of the node that is to be forgotten.
-	Epoch         int64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ForgottenNode) Reset() {
-	*x = ForgottenNode{}
-	mi := &file_signalbox_v1_lease_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ForgottenNode) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ForgottenNode) ProtoMessage() {}
-
-func (x *ForgottenNode) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_lease_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ForgottenNode.ProtoReflect.Descriptor instead.
-func (*ForgottenNode) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_lease_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *ForgottenNode) GetEpoch() int64 {
-	if x != nil {
-		return x.Epoch
-	}
-	return 0
-}
-
 // MemberLease is the note that a control plane keeps under its own lease, as
 // "member/ID". No service returns it; nodes are told of it as a Member.
 type MemberLease struct {
@@ -246,7 +198,7 @@ type MemberLease struct {
 
 func (x *MemberLease) Reset() {
 	*x = MemberLease{}
-	mi := &file_signalbox_v1_lease_proto_msgTypes[3]
+	mi := &file_signalbox_v1_lease_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +210,7 @@ func (x *MemberLease) String() string {
 func (*MemberLease) ProtoMessage() {}
 
 func (x *MemberLease) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_lease_proto_msgTypes[3]
+	mi := &file_signalbox_v1_lease_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +223,7 @@ func (x *MemberLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLease.ProtoReflect.Descriptor instead.
 func (*MemberLease) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_lease_proto_rawDescGZIP(), []int{3}
+	return file_signalbox_v1_lease_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MemberLease) GetAddress() string {
@@ -311,9 +263,7 @@ const file_signalbox_v1_lease_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"$\n" +
 	"\fUnheardNodes\x12\x14\n" +
-	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"%\n" +
-	"\rForgottenNode\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\"R\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"R\n" +
 	"\vMemberLease\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12)\n" +
 	"\x10software_version\x18\x02 \x01(\tR\x0fsoftwareVersionB\x9d\x01\n" +
@@ -332,22 +282,21 @@ func file_signalbox_v1_lease_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_lease_proto_rawDescData
 }
 
-var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_signalbox_v1_lease_proto_goTypes = []any{
-	(*NodeLease)(nil),     // 0: signalbox.v1.NodeLease
-	(*UnheardNodes)(nil),  // 1: signalbox.v1.UnheardNodes
-	(*ForgottenNode)(nil), // 2: signalbox.v1.ForgottenNode
-	(*MemberLease)(nil),   // 3: signalbox.v1.MemberLease
-	nil,                   // 4: signalbox.v1.NodeLease.LabelsEntry
-	nil,                   // 5: signalbox.v1.NodeLease.ListenersEntry
-	(*Version)(nil),       // 6: signalbox.v1.Version
-	(*Rejection)(nil),     // 7: signalbox.v1.Rejection
+	(*NodeLease)(nil),    // 0: signalbox.v1.NodeLease
+	(*UnheardNodes)(nil), // 1: signalbox.v1.UnheardNodes
+	(*MemberLease)(nil),  // 2: signalbox.v1.MemberLease
+	nil,                  // 3: signalbox.v1.NodeLease.LabelsEntry
+	nil,                  // 4: signalbox.v1.NodeLease.ListenersEntry
+	(*Version)(nil),      // 5: signalbox.v1.Version
+	(*Rejection)(nil),    // 6: signalbox.v1.Rejection
 }
 var file_signalbox_v1_lease_proto_depIdxs = []int32{
-	4, // 0: signalbox.v1.NodeLease.labels:type_name -> signalbox.v1.NodeLease.LabelsEntry
-	5, // 1: signalbox.v1.NodeLease.listeners:type_name -> signalbox.v1.NodeLease.ListenersEntry
-	6, // 2: signalbox.v1.NodeLease.serving:type_name -> signalbox.v1.Version
-	7, // 3: signalbox.v1.NodeLease.rejections:type_name -> signalbox.v1.Rejection
+	3, // 0: signalbox.v1.NodeLease.labels:type_name -> signalbox.v1.NodeLease.LabelsEntry
+	4, // 1: signalbox.v1.NodeLease.listeners:type_name -> signalbox.v1.NodeLease.ListenersEntry
+	5, // 2: signalbox.v1.NodeLease.serving:type_name -> signalbox.v1.Version
+	6, // 3: signalbox.v1.NodeLease.rejections:type_name -> signalbox.v1.Rejection
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -367,7 +316,7 @@ func file_signalbox_v1_lease_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_lease_proto_rawDesc), len(file_signalbox_v1_lease_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
