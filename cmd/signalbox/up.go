@@ -61,7 +61,6 @@ quick start, and a small installation for real. Everything is kept in
 // run starts the parts, in the order data flows, and stops when one of them
 // does. Nothing outlives it.
 func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) error {
-	easeCollection()
 
 	// 1. who may come in
 	adminFile, nodeKey, err := u.keys()
