@@ -55,7 +55,7 @@ func run() error {
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the node, taken under the first load after the rounds")
 	flag.StringVar(&o.only, "only", "", "compare with these alone, by their names, separated by commas; \"none\" is nobody")
 	flag.StringVar(&o.signalbox, "signalbox", "bin/signalbox", "the program to measure")
-	flag.StringVar(&o.chp, "chp", ".cache/bench/chp/node_modules/configurable-http-proxy", "directory of configurable-http-proxy")
+	flag.StringVar(&o.chp, "chp", ".cache/chp/node_modules/configurable-http-proxy", "directory of configurable-http-proxy")
 	flag.Parse()
 	if o.short {
 		o.rounds, o.duration = 1, time.Second
