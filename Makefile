@@ -34,6 +34,12 @@ test: ## run the tests; needs Go and make, nothing else
 e2e: build ## run the suites with real processes; says what this machine cannot do
 	scripts/e2e
 
+# The builder that needs no plugin, and a folder with nothing but the image's.
+.PHONY: image
+image: build ## build the image signalbox:latest from bin/signalbox, with Docker
+	rm -rf bin/image && mkdir -p bin/image/data && cp bin/signalbox bin/image/
+	DOCKER_BUILDKIT=0 docker build --target binary -t signalbox:latest -f deploy/Dockerfile bin/image
+
 .PHONY: gen
 gen: ## write proto/gen from the .proto files
 	scripts/gen

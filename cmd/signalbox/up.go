@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -196,22 +197,27 @@ func (u *upFlags) say(out io.Writer, pl *plane, n *node.Node, adminFile string) 
 	if adminFile != "" {
 		key = "$(cat " + adminFile + ")"
 	}
-	public := "http://" + n.Addr("public")
-	if u.node.tls.Cert != "" {
-		public = "https://" + n.Addr("public")
-	}
+	public := urlOf(n.Addr("public"), u.node.tls.Cert != "")
 	_, _ = fmt.Fprintf(out, "\nSignalbox %s is up.\n\n  public traffic  %s\n  gRPC API        %s\n", version, public, pl.grpc.Addr())
 	if pl.api != nil {
-		api := "http://" + pl.api.Addr().String()
-		if u.plane.gateway.tls.Cert != "" {
-			api = "https://" + pl.api.Addr().String()
-		}
+		api := urlOf(pl.api.Addr().String(), u.plane.gateway.tls.Cert != "")
 		_, _ = fmt.Fprintf(out, "  HTTP APIs       %s   (try them at %s/docs)\n", api, api)
 		if !u.demoOff() {
 			_, _ = fmt.Fprintf(out, tryIt, key, u.demo, api, public)
 		}
 	}
 	_, _ = fmt.Fprintf(out, "\nCtrl-C ends it. What was written stays in %s.\n\n", u.data)
+}
+
+// urlOf is where an address that is listened on can be reached from here.
+func urlOf(addr string, encrypted bool) string {
+	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
+		addr = net.JoinHostPort("localhost", port)
+	}
+	if encrypted {
+		return "https://" + addr
+	}
+	return "http://" + addr
 }
 
 // tryIt is to be filled with the admin key, the demo upstream, and where the
