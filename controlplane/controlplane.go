@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"signalbox/controlplane/auth"
 	"signalbox/controlplane/observe"
@@ -76,6 +78,7 @@ type ControlPlane struct {
 	stand   *presence.Presence
 	tally   *tally.Book
 	keys    *auth.Keys
+	begun   atomic.Bool // the first keys are made
 }
 
 // New returns a replica.
@@ -116,25 +119,22 @@ func (cp *ControlPlane) Run(ctx context.Context, endpoints ...Endpoint) error {
 	return err
 }
 
-// serve makes the first keys and answers calls until ctx ends.
+// serve answers calls until ctx ends. Until the first keys are made, which may
+// take as long as the store is away, it refuses all of them but those for its
+// health.
 func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
-	made, err := cp.bootstrap(ctx)
-	if err != nil {
-		closeAll(endpoints)
-		if ctx.Err() != nil {
-			err = nil // it was told to stop while it started
-		}
-		return err
-	}
 	g, gctx := errgroup.WithContext(ctx)
 	condition := health.NewServer()
-	g.Go(func() error {
-		cp.tellHealth(gctx, condition)
-		return nil
-	})
+	condition.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
 	for _, e := range endpoints {
 		server := cp.server(gctx, e.Credentials, condition)
-		g.Go(func() error { return server.Serve(e.Listener) })
+		g.Go(func() error {
+			// It may have been told to stop before it began.
+			if err := server.Serve(e.Listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				return fmt.Errorf("serve the gRPC API: %w", err)
+			}
+			return nil
+		})
 		g.Go(func() error {
 			<-gctx.Done()
 			stop(server)
@@ -142,12 +142,28 @@ func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
 		})
 		cp.config.Log.Info("gRPC API listening", "addr", e.Listener.Addr().String(), "tls", e.Credentials != nil)
 	}
+	g.Go(func() error {
+		defer condition.Shutdown()
+		return cp.begin(gctx, condition)
+	})
+	return g.Wait()
+}
+
+// begin makes the first keys, lets calls in and tells of this replica's health
+// until ctx ends.
+func (cp *ControlPlane) begin(ctx context.Context, condition *health.Server) error {
+	made, err := cp.bootstrap(ctx)
+	if ctx.Err() != nil {
+		return nil // it was told to stop while it started
+	}
+	if err != nil {
+		return err
+	}
+	cp.begun.Store(true)
 	if cp.config.Ready != nil {
 		cp.config.Ready(made)
 	}
-	if err := g.Wait(); err != nil {
-		return fmt.Errorf("serve the gRPC API: %w", err)
-	}
+	cp.tellHealth(ctx, condition)
 	return nil
 }
 
@@ -181,10 +197,4 @@ func stop(server *grpc.Server) {
 	cut := time.AfterFunc(stopGrace, server.Stop)
 	defer cut.Stop()
 	server.GracefulStop()
-}
-
-func closeAll(endpoints []Endpoint) {
-	for _, e := range endpoints {
-		_ = e.Listener.Close()
-	}
 }

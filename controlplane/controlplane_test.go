@@ -2,8 +2,10 @@ package controlplane_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -167,6 +169,88 @@ func TestHealth(t *testing.T) {
 	until(healthv1.HealthCheckResponse_NOT_SERVING)
 	keeper.SetAvailable(true)
 	until(healthv1.HealthCheckResponse_SERVING)
+}
+
+// A replica that starts while the store is away answers, and says so, until
+// the store is there; the first key is made then.
+func TestStartWithoutTheStore(t *testing.T) {
+	keeper := mem.New()
+	keeper.SetAvailable(false)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan string, 1)
+	cp := controlplane.New(controlplane.Config{
+		ID: "one", Records: keeper, Notes: keeper, LeaseTTL: time.Second,
+		Ready: func(made string) { ready <- made }, Log: slog.New(slog.DiscardHandler),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- cp.Run(ctx, controlplane.Endpoint{Listener: ln}) }()
+	conn, err := grpc.NewClient("passthrough:///"+ln.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = conn.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	res, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
+	if err != nil || res.GetStatus() != healthv1.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("health without the store: %v, %v", res.GetStatus(), err)
+	}
+	api := signalboxv1.NewRouteServiceClient(conn)
+	_, err = api.ListRoutes(as(t, "x"), &signalboxv1.ListRoutesRequest{})
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "has not read the store yet") {
+		t.Errorf("a call without the store: %v", err)
+	}
+	if node, err := signalboxv1.NewFeedServiceClient(conn).Connect(as(t, "x")); err != nil {
+		t.Error(err)
+	} else if _, err := node.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("a stream without the store: %v", err)
+	}
+	keeper.SetAvailable(true)
+	if _, err := api.ListRoutes(as(t, <-ready), &signalboxv1.ListRoutesRequest{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A replica that is told to stop before the store was there stops; one that
+// cannot make its keys ends with the reason.
+func TestEndWhileItStarts(t *testing.T) {
+	for _, c := range []struct{ name, key, want string }{
+		{"it is told to stop", "sbx_a-secret-for-tests-alone", ""},
+		{"its key cannot be a key", "a secret with spaces", "visible ASCII"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			keeper := mem.New()
+			keeper.SetAvailable(false)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cp := controlplane.New(controlplane.Config{
+				ID: "one", Records: keeper, Notes: keeper, AdminKey: c.key, LeaseTTL: time.Second,
+				Ready: func(string) { t.Error("it was ready") }, Log: slog.New(slog.DiscardHandler),
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			if c.want == "" {
+				cancel()
+			}
+			defer cancel()
+			err = cp.Run(ctx, controlplane.Endpoint{Listener: ln})
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("it ended with %v", err)
+			}
+			if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the listener is left: %v", err)
+			}
+		})
+	}
 }
 
 // A node's end of a stream, which takes every update and acknowledges it.

@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -42,8 +43,8 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
-		grpc.ChainUnaryInterceptor(cp.keys.Unary),
-		grpc.ChainStreamInterceptor(endWith(ctx), cp.keys.Stream),
+		grpc.ChainUnaryInterceptor(cp.unary, cp.keys.Unary),
+		grpc.ChainStreamInterceptor(endWith(ctx), cp.stream, cp.keys.Stream),
 	}
 	if creds != nil {
 		options = append(options, grpc.Creds(creds))
@@ -74,10 +75,36 @@ func (cp *ControlPlane) tellHealth(ctx context.Context, condition *health.Server
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			condition.Shutdown()
 			return
 		}
 	}
+}
+
+// errTooEarly is the answer to calls while the first keys are not made: those
+// who hold one of them must not be told that it is wrong.
+var errTooEarly = status.Error(codes.Unavailable, "this control plane is starting and has not read the store yet; try again")
+
+// early returns the status to refuse a call with while this replica starts. Its
+// health may be asked for at any time.
+func (cp *ControlPlane) early(method string) error {
+	if cp.begun.Load() || strings.HasPrefix(method, "/"+healthv1.Health_ServiceDesc.ServiceName+"/") {
+		return nil
+	}
+	return errTooEarly
+}
+
+func (cp *ControlPlane) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if err := cp.early(info.FullMethod); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (cp *ControlPlane) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := cp.early(info.FullMethod); err != nil {
+		return err
+	}
+	return handler(srv, ss)
 }
 
 // endWith returns an interceptor that ends streams when the process is about
