@@ -19,7 +19,7 @@ const (
 	exitNotFound    = 4
 	exitConflict    = 5 // it exists already, or was changed by somebody else
 	exitUnavailable = 6 // nobody answers, or the store has no quorum
-	exitLagging     = 7 // written, but not served by every node in time
+	exitNotServed   = 7 // written, but some nodes lag or reject it
 )
 
 // A usageError says that the command line is wrong.
@@ -27,9 +27,9 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// errLagging ends a command whose write stands but was not served everywhere
-// in time; who lags has been printed.
-var errLagging = errors.New("written, but not every live node served it in time")
+// errNotServed ends a command whose write stands, but which waited in vain for
+// every live node to serve it; who lags or rejects it has been printed.
+var errNotServed = errors.New("written, but not every live node serves it")
 
 func exitCode(err error) int {
 	var usage *usageError
@@ -38,8 +38,8 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errLagging):
-		return exitLagging
+	case errors.Is(err, errNotServed):
+		return exitNotServed
 	}
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.OutOfRange:

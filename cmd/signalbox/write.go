@@ -30,7 +30,7 @@ func (w *writeFlags) add(f *pflag.FlagSet) {
 }
 
 func (w *writeFlags) addWait(f *pflag.FlagSet) {
-	f.BoolVar(&w.wait, "wait", false, "wait until every live node serves it; exit with 7 if some do not in time, or reject it")
+	f.BoolVar(&w.wait, "wait", false, "wait until every live node serves it; exit with 7 if some do not in time or reject it")
 	f.DurationVar(&w.timeout, "wait-timeout", 5*time.Second, "how long to wait, at most 60s")
 }
 
@@ -65,7 +65,7 @@ func (w *writeFlags) told(out io.Writer, c *client, what string, answer written)
 		}
 	})
 	if err == nil && w.wait && len(r.GetLagging())+len(r.GetRejections()) > 0 {
-		return errLagging
+		return errNotServed
 	}
 	return err
 }
