@@ -45,6 +45,9 @@ func (j *strictJSON) NewDecoder(r io.Reader) runtime.Decoder {
 	return runtime.DecoderFunc(func(v any) error {
 		err := decode(r, v)
 		if b, ok := r.(*body); ok {
+			if err == nil {
+				err = sameName(v, b.in.name)
+			}
 			b.in.fault = err
 		}
 		return err
@@ -76,6 +79,24 @@ func decode(r io.Reader, v any) error {
 		return apierror.Invalid(explain(data, err))
 	}
 	return nil
+}
+
+// sameName refuses a record that names itself otherwise than the path does,
+// which would be written over the other's name.
+func sameName(v any, path string) error {
+	if path == "" {
+		return nil
+	}
+	msg, err := target(v)
+	if err != nil {
+		return err
+	}
+	m := msg.ProtoReflect()
+	fd := m.Descriptor().Fields().ByName("name")
+	if fd == nil || !m.Has(fd) || m.Get(fd).String() == path {
+		return nil
+	}
+	return apierror.Invalid(apierror.Violation{Field: "name", Reason: fmt.Sprintf("must be %q, as in the path, or be left out", path)})
 }
 
 // target returns the message to decode into: v, or what v points to, made if

@@ -16,6 +16,7 @@
 //     in "wait=nodes", and so they are for wait in a body;
 //   - what is not understood is refused and named: unknown fields and
 //     parameters, fields given twice, text that is not UTF-8, too long bodies;
+//   - a body that names another record than the path does is refused;
 //   - a wrong method is 405 with Allow, and HEAD is understood where GET is;
 //   - errors have the one shape of package apierror.
 package rest
@@ -68,7 +69,7 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*API, error) {
 		runtime.WithIncomingHeaderMatcher(none),
 		runtime.WithOutgoingHeaderMatcher(none),
 		runtime.WithMetadata(caller),
-		runtime.WithMiddlewares(answerProbes),
+		runtime.WithMiddlewares(answerProbes, noteName),
 		runtime.WithErrorHandler(errorHandler(cfg.Log)),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
@@ -119,6 +120,7 @@ func NoCredentials() error {
 type input struct {
 	md    metadata.MD // of the calls made for it
 	query string      // as it was sent
+	name  string      // that the path has for what the body describes; empty if it has none
 	fault error       // why the body was refused; the generated handlers only keep its text
 }
 
@@ -179,6 +181,19 @@ func answerProbes(next runtime.HandlerFunc) runtime.HandlerFunc {
 		if hit, ok := r.Context().Value(probeKey{}).(*bool); ok {
 			*hit = true
 			return
+		}
+		next(w, r, params)
+	}
+}
+
+// noteName keeps the name of a record that the path has and the body may
+// repeat, as "route.name" of PUT /v1/routes/{route.name}.
+func noteName(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		for param, value := range params {
+			if strings.HasSuffix(param, ".name") {
+				inputOf(r.Context()).name = value
+			}
 		}
 		next(w, r, params)
 	}

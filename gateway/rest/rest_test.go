@@ -112,6 +112,29 @@ func TestARouteGoesInAndComesOut(t *testing.T) {
 	}
 }
 
+func TestABodyNamesWhatThePathNames(t *testing.T) {
+	a := start(t)
+	const rest = `"match":{"pathPrefix":"/x"},"upstreams":[{"url":"http://h:1"}]}`
+	for _, c := range []struct{ path, body string }{
+		{"/v1/routes/a/b", `{"name":"a",` + rest}, {"/v1/routes/a%2Fb", `{"name":"a%2Fb",` + rest},
+		{"/v1/listeners/a", `{"name":"b"}`}, {"/v1/nodes/a", `{"name":"b"}`},
+	} {
+		w := a.send("PUT", c.path, c.body)
+		if w.Code != 400 || !strings.Contains(w.Body.String(), `"field":"name"`) {
+			t.Errorf("PUT %s %s: got %d %s", c.path, c.body, w.Code, w.Body)
+		}
+	}
+	if calls := a.cp.Calls(); len(calls) > 0 {
+		t.Errorf("calls were made: %v", calls)
+	}
+	for _, body := range []string{`{` + rest, `{"name":"",` + rest, `{"name":"a/b",` + rest} {
+		a.ok("PUT", "/v1/routes/a%2Fb", body)
+		if got := a.ok("GET", "/v1/routes/a/b", ""); at(got, "route", "name") != "a/b" {
+			t.Errorf("PUT %s: got %v", body, got)
+		}
+	}
+}
+
 func TestNamesOfRoutesAreDecodedOnce(t *testing.T) {
 	a := start(t)
 	for i, c := range []struct{ path, name string }{
