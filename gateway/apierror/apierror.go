@@ -106,12 +106,13 @@ func Write(w http.ResponseWriter, err error) {
 }
 
 // inside is what gRPC's own errors about connections look like.
-var inside = regexp.MustCompile(`connection error|transport|error reading from server|name resolver|zero addresses|\b(tcp|unix) `)
+var inside = regexp.MustCompile(`connection error|waiting for connections|transport|error reading from server|name resolver|zero addresses|\b(tcp|unix) `)
 
 // Message returns a status's message as a client may see it. That a connection
 // failed, and to which address, is for the log: whoever asks may be anyone.
 func Message(st *status.Status) string {
-	if st.Code() == codes.Unavailable && inside.MatchString(st.Message()) {
+	late := st.Code() == codes.DeadlineExceeded
+	if (late || st.Code() == codes.Unavailable) && inside.MatchString(st.Message()) {
 		return "no control plane was reached; try again"
 	}
 	return st.Message()

@@ -54,6 +54,8 @@ func TestAnswersAreWhole(t *testing.T) {
 			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"slow down"}}`},
 		{"what a connection's failure says of us", status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:1: connect: connection refused"`), 503,
 			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"no control plane was reached; try again"}}`},
+		{"no connection in time", status.Error(codes.DeadlineExceeded, "context deadline exceeded while waiting for connections to become ready"), 504,
+			nil, `{"error":{"code":504,"status":"DEADLINE_EXCEEDED","message":"no control plane was reached; try again"}}`},
 		{"a message that gRPC finds too large", status.Error(codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 4)"), 413, map[string]string{"Retry-After": "1"},
 			`{"error":{"code":413,"status":"RESOURCE_EXHAUSTED","message":"grpc: received message larger than max (9 vs. 4)"}}`},
 		{"an error that is no status", errors.New("odd"), 500, nil,
