@@ -22,7 +22,9 @@ var patient = grpc.ConnectParams{
 	MinConnectTimeout: 2 * time.Second,
 }
 
-// reach waits until a control plane is connected, for one may be starting.
+// reach waits until a control plane is connected and serves, for one may be
+// starting. What ails one that answers and does not serve, its answer to the
+// call says better.
 func reach(ctx context.Context, conn *grpc.ClientConn, addresses []string, within time.Duration) error {
 	waiting, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -30,7 +32,8 @@ func reach(ctx context.Context, conn *grpc.ClientConn, addresses []string, withi
 		conn.Connect()
 		state := conn.GetState()
 		if state == connectivity.Ready {
-			return nil
+			served(waiting, conn)
+			return ctx.Err()
 		}
 		if conn.WaitForStateChange(waiting, state) {
 			continue
@@ -41,6 +44,20 @@ func reach(ctx context.Context, conn *grpc.ClientConn, addresses []string, withi
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
 		defer cancel()
 		return status.Errorf(codes.Unavailable, "no control plane answers at %s (--controlplane): %s", strings.Join(addresses, ", "), lastTrouble(grace, conn, addresses))
+	}
+}
+
+// served waits until the control plane says that it serves, or ctx ends, or it
+// does not say.
+func served(ctx context.Context, conn *grpc.ClientConn) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watch, err := healthv1.NewHealthClient(conn).Watch(ctx, new(healthv1.HealthCheckRequest))
+	for err == nil {
+		var res *healthv1.HealthCheckResponse
+		if res, err = watch.Recv(); res.GetStatus() == healthv1.HealthCheckResponse_SERVING {
+			return
+		}
 	}
 }
 
