@@ -87,7 +87,7 @@ elsewhere. It keeps nothing: any number may run.`,
 			if err := guardAll("controlplane", addresses, creds != nil, plaintext); err != nil {
 				return err
 			}
-			conn, err := dial(addresses, creds, healthyReplica)
+			conn, err := dial(addresses, creds, healthyReplica, grpc.WithUnaryInterceptor(hedge(hedgeAfter)))
 			if err != nil {
 				return err
 			}
