@@ -63,12 +63,17 @@ type client struct {
 }
 
 func (c *client) add(f *pflag.FlagSet) {
+	c.addStream(f)
+	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long it may take in all")
+}
+
+// addStream is add for a command that goes on until it is interrupted.
+func (c *client) addStream(f *pflag.FlagSet) {
 	f.StringSliceVar(&c.addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given")
 	c.tls.add(f, "controlplane-", "control planes")
 	c.key.add(f)
 	f.BoolVar(&c.plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be asked without TLS: the key crosses the network in the clear")
 	f.DurationVar(&c.connect, "connect-timeout", 5*time.Second, "how long to wait for a control plane that does not answer yet")
-	f.DurationVar(&c.timeout, "timeout", 30*time.Second, "how long it may take in all")
 	f.StringVarP(&c.output, "output", "o", "table", "form of the answer: table, json or yaml")
 }
 

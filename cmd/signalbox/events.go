@@ -41,7 +41,7 @@ func newEvents() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&after, "after", "", "id of the last event seen; from now on if not given")
 	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "only of this kind: route, listener, node or api_key; may be repeated")
-	c.add(cmd.Flags())
+	c.addStream(cmd.Flags())
 	return cmd
 }
 
