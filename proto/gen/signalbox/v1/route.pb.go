@@ -306,7 +306,8 @@ type Upstream struct {
 	// Url is "http://host[:port][/path][?query]", the same with https (TLS,
 	// HTTP/2 where the server offers it) or h2c (HTTP/2 without TLS), or
 	// "http+unix://" followed by a socket's path with its slashes written %2F.
-	// A path and query are put before the request's own. Kept and returned byte
+	// A path and query are put before the request's own; a user, a password and
+	// a fragment are ignored: nodes send none of them. Kept and returned byte
 	// for byte. Nodes refuse socket paths unless they were started to allow
 	// them.
 	Url           string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
