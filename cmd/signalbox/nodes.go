@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -88,24 +92,34 @@ func newNodesGet() *cobra.Command {
 	return cmd
 }
 
+// nodeTable writes nodes for people; a dash is what nobody knows.
 func nodeTable(w io.Writer, nodes []*signalboxv1.Node) {
-	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tREADY\tREV\tBEHIND\tFED BY\tVERSION\tLAST CONTACT\tREJECTS")
+	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tREADY\tREV\tBEHIND\tFED BY\tSOFTWARE\tLAST CONTACT\tREJECTS")
 	for _, n := range nodes {
 		o := n.GetObserved()
 		last := "-"
 		if o.GetLastContact() != nil {
 			last = time.Since(o.GetLastContact().AsTime()).Round(100*time.Millisecond).String() + " ago"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%t\t%d\t%d\t%s\t%s\t%s\t%d\n", n.GetName(), nodeState(o), o.GetReady(), o.GetServing().GetRevision(),
-			o.GetBehind(), o.GetControlPlane(), o.GetSoftwareVersion(), last, len(o.GetRejections()))
+		rev, behind := "-", "-"
+		if serving := o.GetServing().GetRevision(); serving > 0 {
+			rev = strconv.FormatInt(serving, 10)
+		}
+		if o != nil && o.GetBehind() >= 0 {
+			behind = strconv.FormatInt(o.GetBehind(), 10)
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%t\t%s\t%s\t%s\t%s\t%s\t%d\n", n.GetName(), nodeState(o), o.GetReady(), rev, behind,
+			cmp.Or(o.GetControlPlane(), "-"), cmp.Or(o.GetSoftwareVersion(), "-"), last, len(o.GetRejections()))
 	}
 }
 
 // nodeState is a node's standing as people say it.
 func nodeState(o *signalboxv1.NodeObserved) string {
-	switch o.GetState() {
-	case signalboxv1.NodeState_NODE_STATE_UNSPECIFIED:
-		return "unknown"
+	switch {
+	case o == nil:
+		return "unknown" // it was never here
+	case o.GetState() == signalboxv1.NodeState_NODE_STATE_UNSPECIFIED:
+		return "joining"
 	default:
 		return strings.ToLower(strings.TrimPrefix(o.GetState().String(), "NODE_STATE_"))
 	}
@@ -120,7 +134,7 @@ func newNodesDrain(use string, drain bool) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   use + " NAME",
-		Short: map[bool]string{true: "Make a node not ready and let its exchanges end", false: "Make a drained node ready again"}[drain],
+		Short: map[bool]string{true: "Make a node not ready; it serves on what still comes", false: "Make a drained node ready again"}[drain],
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
@@ -153,18 +167,36 @@ func newNodesForget() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "forget NAME",
-		Short: "Drop what is wanted of a node, and the node if it is lost",
+		Short: "Drop what is wanted of a node, and from the list one that is lost",
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := signalboxv1.NewNodeServiceClient(conn).DeleteNode(ctx, &signalboxv1.DeleteNodeRequest{Name: args[0]})
+				api := signalboxv1.NewNodeServiceClient(conn)
+				answer, err := api.DeleteNode(ctx, &signalboxv1.DeleteNodeRequest{Name: args[0]})
 				if err != nil {
 					return err
 				}
-				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintf(w, "node %s forgotten\n", args[0]) })
+				left, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: args[0]})
+				if err != nil && status.Code(err) != codes.NotFound {
+					return err
+				}
+				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintln(w, forgotten(args[0], left.GetNode())) })
 			})
 		},
 	}
 	c.add(cmd.Flags())
 	return cmd
+}
+
+// forgotten is what became of a node that was to be forgotten; left is what is
+// known of it still, nil for nothing.
+func forgotten(name string, left *signalboxv1.Node) string {
+	switch {
+	case left == nil:
+		return fmt.Sprintf("node %s forgotten", name)
+	case left.GetObserved().GetState() == signalboxv1.NodeState_NODE_STATE_LOST:
+		// Each control plane forgets lost nodes for itself.
+		return fmt.Sprintf("node %s forgotten, but another control plane lists it still, as lost", name)
+	}
+	return fmt.Sprintf("what was wanted of node %s is dropped; it is %s and stays listed", name, nodeState(left.GetObserved()))
 }
