@@ -85,7 +85,12 @@ func TestReadsGoToAnother(t *testing.T) {
 		{"one fails", &replica{fails: status.Error(codes.Unavailable, "no store")}, time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			routes := between(t, c.after, c.bad, &replica{name: "good"})
+			good := &replica{name: "good"}
+			routes := between(t, c.after, c.bad, good)
+			// Until both are connected, there may be none but the bad one.
+			for good.reads.Load() == 0 && t.Context().Err() == nil {
+				_, _ = routes.GetRoute(t.Context(), &signalboxv1.GetRouteRequest{}) // of either
+			}
 			for c.bad.reads.Load() < 3 {
 				var header metadata.MD
 				res, err := routes.GetRoute(t.Context(), &signalboxv1.GetRouteRequest{}, grpc.Header(&header))
