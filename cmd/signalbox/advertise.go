@@ -44,7 +44,7 @@ func (p *planeFlags) advertised(ctx context.Context, port int, log *slog.Logger)
 		}
 		addr = net.JoinHostPort(name, strconv.Itoa(port))
 	}
-	log.Info("advertised to nodes, as --advertise can say otherwise", "addr", addr)
+	log.Info("nodes are told to find this control plane at this address; --advertise names another", "addr", addr)
 	return addr
 }
 

@@ -199,12 +199,16 @@ func (u *upFlags) say(out io.Writer, pl *plane, n *node.Node, adminFile string) 
 	}
 	public := urlOf(n.Addr("public"), u.node.tls.Cert != "")
 	_, _ = fmt.Fprintf(out, "\nSignalbox %s is up.\n\n  public traffic  %s\n  gRPC API        %s\n", version, public, pl.grpc.Addr())
+	api := ""
 	if pl.api != nil {
-		api := urlOf(pl.api.Addr().String(), u.plane.gateway.tls.Cert != "")
+		api = urlOf(pl.api.Addr().String(), u.plane.gateway.tls.Cert != "")
 		_, _ = fmt.Fprintf(out, "  HTTP APIs       %s   (try them at %s/docs)\n", api, api)
-		if !u.demoOff() {
-			_, _ = fmt.Fprintf(out, tryIt, key, u.demo, api, public)
-		}
+	}
+	if !u.demoOff() {
+		_, _ = fmt.Fprintf(out, "  demo upstream   %s\n", urlOf(u.demo, false))
+	}
+	if api != "" && !u.demoOff() {
+		_, _ = fmt.Fprintf(out, tryIt, key, u.demo, api, public)
 	}
 	_, _ = fmt.Fprintf(out, "\nCtrl-C ends it. What was written stays in %s.\n\n", u.data)
 }
