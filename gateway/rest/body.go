@@ -161,6 +161,12 @@ func explain(data []byte, err error) apierror.Violation {
 	line, _ := strconv.Atoi(m[1])
 	column, _ := strconv.Atoi(m[2])
 	reason := m[3]
+	switch {
+	case strings.Contains(reason, "invalid google.protobuf.Duration"):
+		reason = "must be " + aDuration
+	case strings.Contains(reason, "invalid google.protobuf.Timestamp"):
+		reason = "must be " + aTime
+	}
 	path := pathAt(data, offset(data, line, column))
 	if path == "" {
 		return apierror.Violation{Field: "body", Reason: fmt.Sprintf("line %d, column %d: %s", line, column, reason)}

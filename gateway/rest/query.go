@@ -2,7 +2,9 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -170,13 +172,32 @@ func expected(fd protoreflect.FieldDescriptor) string {
 	case protoreflect.MessageKind:
 		switch fd.Message().FullName() {
 		case "google.protobuf.Duration":
-			return `a duration, as "5s"`
+			return aDuration
 		case "google.protobuf.Timestamp":
-			return `a time, as "2026-01-31T15:04:05Z"`
+			return aTime
 		}
 		return "given in the body"
 	case protoreflect.StringKind, protoreflect.BytesKind:
 		return "a text"
 	}
-	return "a whole number"
+	return "a whole number " + bounds(fd.Kind())
+}
+
+// What fields of these types may hold, by query or body.
+const (
+	aDuration = `a duration in seconds, as "90s"`
+	aTime     = `a time, as "2026-01-31T15:04:05Z"`
+)
+
+// bounds are those of a kind of numbers.
+func bounds(kind protoreflect.Kind) string {
+	switch kind {
+	case protoreflect.Int32Kind, protoreflect.Sint32Kind, protoreflect.Sfixed32Kind:
+		return fmt.Sprintf("from %d to %d", math.MinInt32, math.MaxInt32)
+	case protoreflect.Uint32Kind, protoreflect.Fixed32Kind:
+		return fmt.Sprintf("from 0 to %d", uint32(math.MaxUint32))
+	case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+		return fmt.Sprintf("from 0 to %d", uint64(math.MaxUint64))
+	}
+	return fmt.Sprintf("from %d to %d", math.MinInt64, math.MaxInt64)
 }
