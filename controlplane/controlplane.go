@@ -153,10 +153,10 @@ func (cp *ControlPlane) serve(ctx context.Context, endpoints []Endpoint) error {
 // until ctx ends.
 func (cp *ControlPlane) begin(ctx context.Context, condition *health.Server) error {
 	made, err := cp.bootstrap(ctx)
-	if ctx.Err() != nil {
-		return nil // it was told to stop while it started
-	}
 	if err != nil {
+		if ctx.Err() != nil {
+			err = nil // it was told to stop while it started
+		}
 		return err
 	}
 	cp.begun.Store(true)
