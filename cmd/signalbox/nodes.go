@@ -198,5 +198,5 @@ func forgotten(name string, left *signalboxv1.Node) string {
 		// Each control plane forgets lost nodes for itself.
 		return fmt.Sprintf("node %s forgotten, but another control plane lists it still, as lost", name)
 	}
-	return fmt.Sprintf("what was wanted of node %s is dropped; it is %s and stays listed", name, nodeState(left.GetObserved()))
+	return fmt.Sprintf("nothing is wanted of node %s any more; it is %s and stays listed", name, nodeState(left.GetObserved()))
 }
