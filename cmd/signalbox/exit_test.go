@@ -38,7 +38,9 @@ func TestExitCodes(t *testing.T) {
 // and says who; one that did not wait is done once it is written.
 func TestWritesThatAreNotServed(t *testing.T) {
 	lagging := &signalboxv1.WriteResult{Lagging: []string{"node-1"}}
-	rejected := &signalboxv1.WriteResult{Rejections: []*signalboxv1.Rejection{{Node: "node-2", Reason: "no such scheme"}}}
+	rejected := &signalboxv1.WriteResult{NodesLive: 3, NodesServing: 3, Rejections: []*signalboxv1.Rejection{
+		{Node: "node-2", Name: "a", Reason: "no such scheme"}, {Node: "node-2", Name: "b", Reason: "no such scheme"},
+	}}
 	for _, c := range []struct {
 		name   string
 		wait   bool
@@ -48,6 +50,7 @@ func TestWritesThatAreNotServed(t *testing.T) {
 	}{
 		{"a node lags", true, lagging, "lagging: node-1", exitNotServed},
 		{"a node rejects it", true, rejected, "rejected by node-2: no such scheme", exitNotServed},
+		{"a node that rejects two records is one that does not serve it", true, rejected, "served by 2 of 3 nodes", exitNotServed},
 		{"all serve it", true, new(signalboxv1.WriteResult), "served by", exitOK},
 		{"nobody waited", false, lagging, "revision 0", exitOK},
 	} {

@@ -80,7 +80,12 @@ func (w *writeFlags) sentence(what string, r *signalboxv1.WriteResult) string {
 		line += fmt.Sprintf(", the last of %d pieces", n)
 	}
 	if w.wait {
-		line += fmt.Sprintf(", served by %d of %d nodes", r.GetNodesServing(), r.GetNodesLive())
+		// A node that rejects a record serves the revision without it.
+		without := map[string]bool{}
+		for _, no := range r.GetRejections() {
+			without[no.GetNode()] = true
+		}
+		line += fmt.Sprintf(", served by %d of %d nodes", max(int(r.GetNodesServing())-len(without), 0), r.GetNodesLive())
 	}
 	if len(r.GetLagging()) > 0 && w.wait {
 		line += "; lagging: " + strings.Join(r.GetLagging(), ", ")
