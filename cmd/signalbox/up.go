@@ -98,6 +98,10 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 	g.Go(func() error { return pl.run(planeCtx) })
 	g.Go(func() error {
 		defer stopPlane()
+		select { // it would complain of a control plane that is starting
+		case <-ready:
+		case <-ctx.Done():
+		}
 		return n.Run(ctx)
 	})
 	g.Go(func() error { return u.serveDemo(ctx, log) })

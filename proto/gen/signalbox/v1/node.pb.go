@@ -173,9 +173,9 @@ func (x *Node) GetMeta() *Meta {
 // NodeWanted is what operators ask of a node.
 type NodeWanted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Drain asks the node to report itself not ready, to answer no new
-	// connections' second requests, and to let running exchanges end. It goes
-	// on serving what still reaches it. Taking it back makes it ready again.
+	// Drain asks the node to report itself not ready. It goes on serving what
+	// still reaches it, and with every answer asks the client to come back on
+	// another connection. Taking it back makes it ready again.
 	Drain bool `protobuf:"varint,1,opt,name=drain,proto3" json:"drain,omitempty"`
 	// Labels are added to those the node was started with, and win over them.
 	Labels        map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
