@@ -135,7 +135,10 @@ func TestEverythingOverTLS(t *testing.T) {
 	known, anonymous, stranger := ca.trusting(clientCert, clientKey), ca.trusting("", ""), ca.trusting(strangeCert, strangeKey)
 	client := overTLS(t, known)
 	eventually(t, "the control plane is ready", func(ctx context.Context) error {
-		_, err := send(ctx, client, "GET", "https://"+p.api+"/readyz", "")
+		a, err := send(ctx, client, "GET", "https://"+p.api+"/readyz", "")
+		if err == nil && a.status != http.StatusOK {
+			err = errors.New(a.body)
+		}
 		return err
 	})
 	api := dialGRPC(t, p.grpc, c.admin, credentials.NewTLS(known))
