@@ -1,0 +1,172 @@
+package pki
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"time"
+)
+
+// A certificate begins earlier than it was made, for machines whose clocks are
+// behind: by a tenth of its life, but not more than mostSkew.
+const (
+	mostSkew = 5 * time.Minute
+	skewPart = 10
+)
+
+// An Authority signs certificates. It is safe for concurrent use.
+type Authority struct {
+	cert  *x509.Certificate
+	key   crypto.Signer
+	chain []byte // what goes after a certificate of its, PEM; empty for a root
+}
+
+// NewRoot returns an authority that nobody stands above. Its key is new.
+func NewRoot(name string, now time.Time, life time.Duration) (*Authority, error) {
+	key, err := NewKey()
+	if err != nil {
+		return nil, err
+	}
+	c := authorityTemplate(name)
+	cert, err := sign(c, c, key.Public(), key, now, life)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{cert: cert, key: key}, nil
+}
+
+// NewNodeAuthority returns an authority below a that can sign nodes only. Its
+// key is new.
+func (a *Authority) NewNodeAuthority(name string, now time.Time, life time.Duration) (*Authority, error) {
+	key, err := NewKey()
+	if err != nil {
+		return nil, err
+	}
+	c := authorityTemplate(name)
+	c.MaxPathLenZero = true
+	// Verifiers hold what is below to this (RFC 5280, section 4.2.1.12 says it
+	// of certificates; Go, OpenSSL and others say it of whole chains).
+	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	cert, err := sign(c, a.cert, key.Public(), a.key, now, life)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{cert: cert, key: key, chain: append(encode(cert), a.chain...)}, nil
+}
+
+// Certificate is the authority's own, PEM.
+func (a *Authority) Certificate() []byte { return encode(a.cert) }
+
+// A Party is what a certificate says of its holder.
+type Party struct {
+	// Name is the common name; it decides nothing but in etcd, where it is the
+	// user.
+	Name string
+	// Hosts are the DNS names and IP addresses a server is reached at. A party
+	// without any is a client only.
+	Hosts []string
+}
+
+// Issue signs a certificate for the holder of a public key, who is a client
+// and, if it has hosts, a server too. The answer is the certificate and those
+// between it and the root, PEM.
+func (a *Authority) Issue(p Party, public crypto.PublicKey, now time.Time, life time.Duration) ([]byte, error) {
+	if p.Name == "" {
+		return nil, errors.New("a certificate needs a name")
+	}
+	c := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: p.Name},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	for _, host := range p.Hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, host)
+		}
+	}
+	if len(p.Hosts) > 0 {
+		c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+	}
+	return a.issue(c, public, now, life)
+}
+
+// IssueNode signs a certificate that makes its holder the node of a name until
+// end: after life, or when the authority itself ends.
+func (a *Authority) IssueNode(name string, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error) {
+	c := &x509.Certificate{
+		URIs:        []*url.URL{nodeURI(name)},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	if !now.Before(a.cert.NotAfter) {
+		return nil, end, a.over()
+	}
+	life = min(life, a.cert.NotAfter.Sub(now))
+	chain, err = a.issue(c, public, now, life)
+	return chain, now.Add(life), err
+}
+
+func (a *Authority) issue(c *x509.Certificate, public crypto.PublicKey, now time.Time, life time.Duration) ([]byte, error) {
+	if now.Add(life).After(a.cert.NotAfter) {
+		return nil, a.over()
+	}
+	cert, err := sign(c, a.cert, public, a.key, now, life)
+	if err != nil {
+		return nil, err
+	}
+	return append(encode(cert), a.chain...), nil
+}
+
+// over says that the authority ends too early.
+func (a *Authority) over() error {
+	return fmt.Errorf("the authority %q itself ends at %s", a.cert.Subject.CommonName, a.cert.NotAfter.Format(time.RFC3339))
+}
+
+// NewKey returns a private key as all parties here have: ECDSA on P-256.
+func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+// authorityTemplate is what all authorities have in common.
+func authorityTemplate(name string) *x509.Certificate {
+	return &x509.Certificate{
+		Subject:               pkix.Name{CommonName: name},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+}
+
+// sign completes a template and signs it.
+func sign(c, parent *x509.Certificate, public crypto.PublicKey, by crypto.Signer, now time.Time, life time.Duration) (*x509.Certificate, error) {
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	c.SerialNumber = serial.Add(serial, big.NewInt(1)) // positive (RFC 5280, section 4.1.2.2)
+	c.NotBefore, c.NotAfter = now.Add(-min(mostSkew, life/skewPart)), now.Add(life)
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, public, by)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}
+
+// matches reports whether a key is the one a certificate is for.
+func matches(cert *x509.Certificate, key crypto.Signer) bool {
+	theirs, err := x509.MarshalPKIXPublicKey(cert.PublicKey)
+	if err != nil {
+		return false
+	}
+	ours, err := x509.MarshalPKIXPublicKey(key.Public())
+	return err == nil && bytes.Equal(theirs, ours)
+}

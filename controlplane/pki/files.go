@@ -1,0 +1,128 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// PEM block types (RFC 7468, sections 5 and 10).
+const (
+	certificateBlock = "CERTIFICATE"
+	keyBlock         = "PRIVATE KEY"
+)
+
+func encode(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: cert.Raw})
+}
+
+// EncodeKey returns a private key as PEM (PKCS #8).
+func EncodeKey(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
+}
+
+// Save writes the authority's certificate, those above it up to the root but
+// without it, and its key. It overwrites nothing; the key is its owner's alone.
+func (a *Authority) Save(certFile, keyFile string) error {
+	key, err := EncodeKey(a.key)
+	if err != nil {
+		return err
+	}
+	chain := a.chain
+	if len(chain) == 0 {
+		chain = encode(a.cert)
+	}
+	return WritePair(certFile, chain, keyFile, key)
+}
+
+// WritePair writes a new certificate and its key, both PEM. It overwrites
+// nothing, and leaves no key behind whose certificate could not be written.
+func WritePair(certFile string, cert []byte, keyFile string, key []byte) error {
+	if err := writeNew(keyFile, key, 0o600); err != nil {
+		return err
+	}
+	if err := writeNew(certFile, cert, 0o644); err != nil {
+		return errors.Join(err, os.Remove(keyFile))
+	}
+	return nil
+}
+
+func writeNew(file string, b []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(file))
+	}
+	return nil
+}
+
+// Load reads an authority that was saved. Files whose contents do not fit
+// together, or are of no authority, are an error.
+func Load(certFile, keyFile string) (*Authority, error) {
+	chain, err := os.ReadFile(certFile)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := firstCertificate(chain)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", certFile, err)
+	}
+	if !cert.IsCA {
+		return nil, fmt.Errorf("%s: the certificate %q is not an authority's", certFile, cert.Subject.CommonName)
+	}
+	key, err := readKey(keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", keyFile, err)
+	}
+	if !matches(cert, key) {
+		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
+	}
+	a := &Authority{cert: cert, key: key}
+	if cert.CheckSignatureFrom(cert) != nil { // someone else's signature: not a root
+		a.chain = chain
+	}
+	return a, nil
+}
+
+// firstCertificate is the first one in PEM data.
+func firstCertificate(b []byte) (*x509.Certificate, error) {
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			return nil, errors.New("no certificate in PEM form is in it")
+		}
+		if block.Type == certificateBlock {
+			return x509.ParseCertificate(block.Bytes)
+		}
+	}
+}
+
+func readKey(file string) (crypto.Signer, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(b)
+	if block == nil || block.Type != keyBlock {
+		return nil, errors.New("no private key in PEM form (PKCS #8) is in it")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("the private key cannot be read") // the cause might quote it
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("the private key cannot sign")
+	}
+	return signer, nil
+}

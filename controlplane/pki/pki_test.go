@@ -1,0 +1,291 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+func root(t *testing.T) *Authority {
+	t.Helper()
+	a, err := NewRoot("root", now, 10*year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func below(t *testing.T, root *Authority) *Authority {
+	t.Helper()
+	a, err := root.NewNodeAuthority("nodes", now, year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func key(t *testing.T) crypto.Signer {
+	t.Helper()
+	k, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// verify checks a chain as somebody does who knows the root.
+func verify(t *testing.T, root *Authority, chain []byte, usage x509.ExtKeyUsage, at time.Time) (*x509.Certificate, error) {
+	t.Helper()
+	leaf, err := firstCertificate(chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: at}
+	opts.Roots.AppendCertsFromPEM(root.Certificate())
+	opts.Intermediates.AppendCertsFromPEM(chain)
+	_, err = leaf.Verify(opts)
+	return leaf, err
+}
+
+func TestANodesCertificateMakesItsHolderThatNodeAndNothingElse(t *testing.T) {
+	root := root(t)
+	chain, _, err := below(t, root).IssueNode("edge-1", key(t).Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now)
+	if err != nil {
+		t.Error(err)
+	}
+	if name, ok := NodeOf(leaf); !ok || name != "edge-1" {
+		t.Errorf("it is for %q, %t", name, ok)
+	}
+	if _, err := verify(t, root, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
+		t.Error("it is good for a server")
+	}
+	if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now.Add(day+time.Second)); err == nil {
+		t.Error("it does not end")
+	}
+	if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now.Add(-time.Minute)); err != nil {
+		t.Errorf("a clock that is a minute behind: %v", err)
+	}
+	stranger, err := NewRoot("root", now, year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, stranger, chain, x509.ExtKeyUsageClientAuth, now); err == nil {
+		t.Error("another root stands for it")
+	}
+}
+
+func TestWhoeverHasTheNodeAuthoritysKeyCannotMakeAServer(t *testing.T) {
+	root := root(t)
+	chain, err := below(t, root).Issue(Party{Name: "cp1", Hosts: []string{"cp1"}}, key(t).Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, root, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
+		t.Error("a server's certificate by the nodes' authority is accepted")
+	}
+}
+
+func TestAServersCertificateIsForItsHostsAndOfNoNode(t *testing.T) {
+	root := root(t)
+	chain, err := root.Issue(Party{Name: "cp1", Hosts: []string{"cp1.internal", "10.0.0.1", "::1"}}, key(t).Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
+		leaf, err := verify(t, root, chain, usage, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, host := range []string{"cp1.internal", "10.0.0.1", "::1"} {
+			if err := leaf.VerifyHostname(host); err != nil {
+				t.Error(err)
+			}
+		}
+		if name, ok := NodeOf(leaf); ok {
+			t.Errorf("it is the node %q", name)
+		}
+	}
+}
+
+func TestAPartyWithoutHostsIsAClientOnly(t *testing.T) {
+	root := root(t)
+	chain, err := root.Issue(Party{Name: "backup"}, key(t).Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
+		t.Error(err)
+	}
+	if _, err := verify(t, root, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
+		t.Error("it is good for a server")
+	}
+}
+
+func TestACertificateSaysWhenItWasMade(t *testing.T) {
+	for _, life := range []time.Duration{30 * time.Second, time.Minute, time.Hour, day, year / 2} {
+		chain, _, err := below(t, root(t)).IssueNode("n", key(t).Public(), now, life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := firstCertificate(chain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := IssuedAt(leaf); !at.Equal(now) {
+			t.Errorf("one that lives for %s was made at %s, and not at %s", life, at, now)
+		}
+		if !leaf.NotBefore.Before(now) {
+			t.Errorf("one that lives for %s begins at %s", life, leaf.NotBefore)
+		}
+	}
+}
+
+func TestNothingOutlivesItsAuthority(t *testing.T) {
+	root := root(t)
+	nodes := below(t, root)
+	chain, end, err := nodes.IssueNode("n", key(t).Public(), now.Add(year-day), 2*day)
+	if err != nil || !end.Equal(now.Add(year)) {
+		t.Errorf("a node's ends at %v, %v", end, err)
+	}
+	if leaf, err := firstCertificate(chain); err != nil || !leaf.NotAfter.Equal(end) {
+		t.Errorf("it says %v, %v", leaf.NotAfter, err)
+	}
+	if _, _, err := nodes.IssueNode("n", key(t).Public(), now.Add(year), day); err == nil || !strings.Contains(err.Error(), `"nodes" itself ends at 2027-01-02`) {
+		t.Errorf("a node's after that: %v", err)
+	}
+	if _, err := root.Issue(Party{Name: "cp1"}, key(t).Public(), now, 11*year); err == nil || !strings.Contains(err.Error(), `"root" itself ends at`) {
+		t.Errorf("a server's: %v", err)
+	}
+}
+
+func TestARequestIsTakenFromWhoHoldsTheKey(t *testing.T) {
+	k := key(t)
+	der, err := NewRequest(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := ParseRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !k.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(public) {
+		t.Error("it is for another key")
+	}
+	der[len(der)-1] ^= 1
+	if _, err := ParseRequest(der); err == nil {
+		t.Error("a forged signature is accepted")
+	}
+	if _, err := ParseRequest(make([]byte, maxRequest+1)); err == nil || !strings.Contains(err.Error(), "larger than 16384 bytes") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestASavedAuthorityIsTheSameWhenItIsRead(t *testing.T) {
+	root := root(t)
+	for name, a := range map[string]*Authority{"root": root, "nodes": below(t, root)} {
+		t.Run(name, func(t *testing.T) {
+			cert, private := filepath.Join(t.TempDir(), "a.pem"), filepath.Join(t.TempDir(), "a.key")
+			if err := a.Save(cert, private); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Stat(private); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the key is %v, %v", info.Mode(), err)
+			}
+			again, err := Load(cert, private)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain, _, err := again.IssueNode("n", key(t).Public(), now, day)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
+				t.Error(err)
+			}
+			if err := a.Save(cert, private); !os.IsExist(err) {
+				t.Errorf("saving over it: %v", err)
+			}
+		})
+	}
+}
+
+func TestFilesThatAreNoAuthorityAreSaidToBe(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	a, b := root(t), root(t)
+	k := key(t)
+	leaf, err := a.Issue(Party{Name: "cp1"}, k.Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := EncodeKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		a.Save(file("a.pem"), file("a.key")), b.Save(file("b.pem"), file("b.key")),
+		WritePair(file("leaf.pem"), leaf, file("leaf.key"), private),
+		os.WriteFile(file("text"), []byte("secret words"), 0o600),
+		os.WriteFile(file("bad.key"), pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: []byte("secret words")}), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ cert, key, want string }{
+		{"none", "a.key", "no such file"},
+		{"text", "a.key", "no certificate in PEM form"},
+		{"leaf.pem", "leaf.key", `"cp1" is not an authority's`},
+		{"a.pem", "b.key", "is not the key of"},
+		{"a.pem", "text", "no private key in PEM form"},
+		{"a.pem", "bad.key", "the private key cannot be read"},
+	} {
+		_, err := Load(file(c.cert), file(c.key))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s with %s: %v", c.cert, c.key, err)
+		}
+	}
+}
+
+func FuzzParseRequest(f *testing.F) {
+	k, err := NewKey()
+	if err != nil {
+		f.Fatal(err)
+	}
+	der, err := NewRequest(k)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(der)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, der []byte) {
+		public, err := ParseRequest(der)
+		if err != nil {
+			return
+		}
+		// Whatever is accepted can be certified.
+		a, err := NewRoot("root", now, year)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := a.IssueNode("n", public, now, day); err != nil {
+			t.Error(err)
+		}
+	})
+}
