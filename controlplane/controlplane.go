@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"signalbox/controlplane/api"
 	"signalbox/controlplane/auth"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/presence"
@@ -50,6 +51,10 @@ type Config struct {
 	// NodeKey is the secret of the key "node", with which nodes of this
 	// installation may join. Empty: no such key is written.
 	NodeKey string
+
+	// Certifier makes nodes' certificates, and lets nodes connect with nothing
+	// else. Nil: they connect with API keys.
+	Certifier *api.Certifier
 
 	// LeaseTTL is how long a silent replica counts as present. Default 5 s.
 	LeaseTTL time.Duration

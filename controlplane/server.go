@@ -51,15 +51,24 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 	}
 	server := grpc.NewServer(options...)
 	api.Register(server, api.Config{
-		Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Totals: cp.tally, Log: cp.config.Log,
+		Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Totals: cp.tally,
+		Certifier: cp.config.Certifier, Log: cp.config.Log,
 	})
 	signalboxv1.RegisterFeedServiceServer(server, feed.New(feed.Config{
 		Views: cp.replica, Head: cp.config.Records, Presence: cp.stand, Nodes: cp.nodes, Tally: cp.tally,
-		MayJoin: auth.MayJoin, ReportInterval: cp.config.ReportInterval, Log: cp.config.Log,
+		MayJoin: cp.mayConnect, ReportInterval: cp.config.ReportInterval, Log: cp.config.Log,
 	}))
 	healthv1.RegisterHealthServer(server, condition)
 	reflection.Register(server)
 	return server
+}
+
+// mayConnect reports whether the caller may connect as the node of this name.
+func (cp *ControlPlane) mayConnect(ctx context.Context, node string) error {
+	if cp.config.Certifier != nil && !auth.Certified(ctx) {
+		return status.Error(codes.PermissionDenied, "nodes connect with a certificate here; the API key gets one from IssueNodeCertificate")
+	}
+	return auth.MayJoin(ctx, node)
 }
 
 // tellHealth says by grpc.health.v1 whether this replica is in touch with the

@@ -46,7 +46,9 @@ type Config struct {
 	Nodes *observe.Nodes
 	// Totals is what routes carried. Nil: nothing.
 	Totals Totals
-	Log    *slog.Logger
+	// Certifier signs nodes' certificates. Nil: they get none here.
+	Certifier *Certifier
+	Log       *slog.Logger
 	// StoreTimeout bounds how long a call waits for the store. Default 5 s.
 	StoreTimeout time.Duration
 	// Heartbeat is how often a stream of events says that it is alive.
@@ -58,7 +60,7 @@ type Config struct {
 type core struct{ Config }
 
 // Register makes the services of c and registers them: routes, listeners,
-// nodes, API keys and events.
+// nodes, their certificates, API keys and events.
 func Register(r grpc.ServiceRegistrar, c Config) {
 	if c.StoreTimeout == 0 {
 		c.StoreTimeout = 5 * time.Second
@@ -73,6 +75,7 @@ func Register(r grpc.ServiceRegistrar, c Config) {
 	signalboxv1.RegisterRouteServiceServer(r, &routes{core: shared})
 	signalboxv1.RegisterListenerServiceServer(r, &listeners{core: shared})
 	signalboxv1.RegisterNodeServiceServer(r, &nodes{core: shared})
+	signalboxv1.RegisterCertificateServiceServer(r, &certificates{core: shared})
 	signalboxv1.RegisterApiKeyServiceServer(r, &apiKeys{core: shared})
 	signalboxv1.RegisterEventServiceServer(r, &events{core: shared})
 }

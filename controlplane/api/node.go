@@ -27,6 +27,7 @@ func (s *nodes) PutNode(ctx context.Context, req *signalboxv1.PutNodeRequest) (*
 		bad.add("node", "is missing")
 	} else {
 		bad.under("node", rules.Node(req.GetNode()))
+		bad.past("node.wanted.certificates_from", req.GetNode().GetWanted().GetCertificatesFrom())
 	}
 	bad.expected(req.ExpectedRevision)
 	wait := bad.wait(req)

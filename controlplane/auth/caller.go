@@ -21,17 +21,30 @@ import (
 
 type callerKey struct{}
 
-// withCaller returns a context that says who calls.
-func withCaller(ctx context.Context, key *signalboxv1.ApiKey) context.Context {
-	return context.WithValue(ctx, callerKey{}, key)
+// A caller is who a call is from: the key that their credential stands for. The
+// zero value is nobody.
+type caller struct {
+	key *signalboxv1.ApiKey
+	by  credential
+}
+
+// with returns a context that says who calls.
+func (c caller) with(ctx context.Context) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
 }
 
 // Caller returns the key that a call was made with, which must not be changed;
-// nil when it was made with none.
-func Caller(ctx context.Context) *signalboxv1.ApiKey {
-	key, _ := ctx.Value(callerKey{}).(*signalboxv1.ApiKey)
-	return key
-}
+// nil when it was made with none. A node's certificate counts as a key of scope
+// node for it alone.
+func Caller(ctx context.Context) *signalboxv1.ApiKey { return callerOf(ctx).key }
+
+// Certified reports whether a call was made with a node's certificate.
+func Certified(ctx context.Context) bool { return callerOf(ctx).by.cert != nil }
 
 // Allows reports whether a key may do what needs a scope.
 func Allows(key *signalboxv1.ApiKey, scope string) bool {

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/subtle"
 	"sync"
 	"time"
 
@@ -12,8 +11,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"signalbox/controlplane/replica"
-	signalboxv1 "signalbox/proto/gen/signalbox/v1"
-	"signalbox/store"
 )
 
 // Views is where keys are looked up.
@@ -49,25 +46,24 @@ var errWho = status.Error(codes.Unauthenticated,
 // errTooEarly is the answer while there is nothing to look keys up in.
 var errTooEarly = status.Error(codes.Unavailable, "this control plane has not read its keys yet")
 
-// admit returns the record of the caller's key if that allows a method, nil if
-// the method needs none, or the status to refuse the call with.
-func (k *Keys) admit(ctx context.Context, method string) (*signalboxv1.ApiKeyRecord, error) {
+// admit returns who a call is from if they may use a method, no one if the
+// method needs nobody, or the status to refuse the call with.
+func (k *Keys) admit(ctx context.Context, method string) (caller, error) {
 	if isOpen(method) {
-		return nil, nil
+		return caller{}, nil
 	}
 	scope, ok := k.scopes[method]
 	if !ok {
-		return nil, status.Errorf(codes.PermissionDenied, "%s is refused to everyone: it does not say what it needs", method)
+		return caller{}, status.Errorf(codes.PermissionDenied, "%s is refused to everyone: it does not say what it needs", method)
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	record, err := k.find(ctx, presented(md))
+	who, err := k.find(ctx)
 	if err != nil {
-		return nil, err
+		return caller{}, err
 	}
-	if !Allows(record.GetKey(), scope) {
-		return nil, denied(scope)
+	if !Allows(who.key, scope) {
+		return caller{}, denied(scope)
 	}
-	return record, nil
+	return who, nil
 }
 
 // A key that is not known may have been made a moment ago, by another control
@@ -78,43 +74,28 @@ const (
 	freshTimeout = 2 * time.Second
 )
 
-// find returns the valid key with this secret.
-func (k *Keys) find(ctx context.Context, secret string) (*signalboxv1.ApiKeyRecord, error) {
+// find returns who a call is from. A secret in its metadata wins over the
+// certificate of its connection.
+func (k *Keys) find(ctx context.Context) (caller, error) {
 	view, _ := k.views.Now()
 	if view == nil {
-		return nil, errTooEarly
+		return caller{}, errTooEarly
 	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	secret := presented(md)
+	shown, certified := credential{hash: Hash(secret)}, false
 	if secret == "" {
-		return nil, errWho
+		if shown, certified = presentedCertificate(ctx); !certified {
+			return caller{}, errWho
+		}
 	}
-	hash := Hash(secret)
-	record, err := lookup(view, hash)
-	if err == nil || !k.fresh.Allow() {
-		return record, err
+	key, err := shown.in(view)
+	if err != nil && !certified && k.fresh.Allow() {
+		ctx, cancel := context.WithTimeout(ctx, freshTimeout)
+		defer cancel()
+		if view, stale := k.views.Current(ctx); stale == nil {
+			key, err = shown.in(view)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, freshTimeout)
-	defer cancel()
-	if view, stale := k.views.Current(ctx); stale == nil {
-		return lookup(view, hash)
-	}
-	return nil, err
+	return caller{key: key, by: shown}, err
 }
-
-// lookup returns the valid key with this hash.
-func lookup(view *replica.View, hash []byte) (*signalboxv1.ApiKeyRecord, error) {
-	found := view.APIKeyHashed(hash)
-	if found == nil {
-		return nil, errWho
-	}
-	record, ok := found.Message.(*signalboxv1.ApiKeyRecord)
-	if !ok || subtle.ConstantTimeCompare(record.GetHash(), hash) != 1 {
-		return nil, errWho
-	}
-	if end := record.GetKey().GetExpireTime(); end != nil && !time.Now().Before(end.AsTime()) {
-		return nil, errWho
-	}
-	return record, nil
-}
-
-// isKey reports whether a change of this record can end a stream.
-func isKey(key store.Key) bool { return key.Kind == store.KindAPIKey }

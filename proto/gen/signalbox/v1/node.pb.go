@@ -178,9 +178,13 @@ type NodeWanted struct {
 	// another connection. Taking it back makes it ready again.
 	Drain bool `protobuf:"varint,1,opt,name=drain,proto3" json:"drain,omitempty"`
 	// Labels are added to those the node was started with, and win over them.
-	Labels        map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Certificates from refuses the node's certificates that were made earlier,
+	// for one that may be in wrong hands: streams opened with them end, and the
+	// node has to join anew with an API key. Absent: none is refused.
+	CertificatesFrom *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=certificates_from,json=certificatesFrom,proto3" json:"certificates_from,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *NodeWanted) Reset() {
@@ -223,6 +227,13 @@ func (x *NodeWanted) GetDrain() bool {
 func (x *NodeWanted) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
+	}
+	return nil
+}
+
+func (x *NodeWanted) GetCertificatesFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificatesFrom
 	}
 	return nil
 }
@@ -846,11 +857,12 @@ const file_signalbox_v1_node_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06wanted\x18\x02 \x01(\v2\x18.signalbox.v1.NodeWantedR\x06wanted\x126\n" +
 	"\bobserved\x18\x03 \x01(\v2\x1a.signalbox.v1.NodeObservedR\bobserved\x12&\n" +
-	"\x04meta\x18\x04 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"\x9b\x01\n" +
+	"\x04meta\x18\x04 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"\xe4\x01\n" +
 	"\n" +
 	"NodeWanted\x12\x14\n" +
 	"\x05drain\x18\x01 \x01(\bR\x05drain\x12<\n" +
-	"\x06labels\x18\x02 \x03(\v2$.signalbox.v1.NodeWanted.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x02 \x03(\v2$.signalbox.v1.NodeWanted.LabelsEntryR\x06labels\x12G\n" +
+	"\x11certificates_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10certificatesFrom\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfc\x04\n" +
@@ -953,8 +965,8 @@ var file_signalbox_v1_node_proto_goTypes = []any{
 	nil,                           // 13: signalbox.v1.NodeObserved.ListenersEntry
 	nil,                           // 14: signalbox.v1.NodeObserved.LabelsEntry
 	(*Meta)(nil),                  // 15: signalbox.v1.Meta
-	(*Version)(nil),               // 16: signalbox.v1.Version
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*Version)(nil),               // 17: signalbox.v1.Version
 	(*Rejection)(nil),             // 18: signalbox.v1.Rejection
 	(Wait)(0),                     // 19: signalbox.v1.Wait
 	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
@@ -965,34 +977,35 @@ var file_signalbox_v1_node_proto_depIdxs = []int32{
 	3,  // 1: signalbox.v1.Node.observed:type_name -> signalbox.v1.NodeObserved
 	15, // 2: signalbox.v1.Node.meta:type_name -> signalbox.v1.Meta
 	12, // 3: signalbox.v1.NodeWanted.labels:type_name -> signalbox.v1.NodeWanted.LabelsEntry
-	0,  // 4: signalbox.v1.NodeObserved.state:type_name -> signalbox.v1.NodeState
-	16, // 5: signalbox.v1.NodeObserved.serving:type_name -> signalbox.v1.Version
-	17, // 6: signalbox.v1.NodeObserved.last_contact:type_name -> google.protobuf.Timestamp
-	13, // 7: signalbox.v1.NodeObserved.listeners:type_name -> signalbox.v1.NodeObserved.ListenersEntry
-	14, // 8: signalbox.v1.NodeObserved.labels:type_name -> signalbox.v1.NodeObserved.LabelsEntry
-	18, // 9: signalbox.v1.NodeObserved.rejections:type_name -> signalbox.v1.Rejection
-	1,  // 10: signalbox.v1.ListNodesResponse.nodes:type_name -> signalbox.v1.Node
-	16, // 11: signalbox.v1.ListNodesResponse.version:type_name -> signalbox.v1.Version
-	1,  // 12: signalbox.v1.GetNodeResponse.node:type_name -> signalbox.v1.Node
-	1,  // 13: signalbox.v1.PutNodeRequest.node:type_name -> signalbox.v1.Node
-	19, // 14: signalbox.v1.PutNodeRequest.wait:type_name -> signalbox.v1.Wait
-	20, // 15: signalbox.v1.PutNodeRequest.wait_timeout:type_name -> google.protobuf.Duration
-	1,  // 16: signalbox.v1.PutNodeResponse.node:type_name -> signalbox.v1.Node
-	21, // 17: signalbox.v1.PutNodeResponse.result:type_name -> signalbox.v1.WriteResult
-	21, // 18: signalbox.v1.DeleteNodeResponse.result:type_name -> signalbox.v1.WriteResult
-	4,  // 19: signalbox.v1.NodeService.ListNodes:input_type -> signalbox.v1.ListNodesRequest
-	6,  // 20: signalbox.v1.NodeService.GetNode:input_type -> signalbox.v1.GetNodeRequest
-	8,  // 21: signalbox.v1.NodeService.PutNode:input_type -> signalbox.v1.PutNodeRequest
-	10, // 22: signalbox.v1.NodeService.DeleteNode:input_type -> signalbox.v1.DeleteNodeRequest
-	5,  // 23: signalbox.v1.NodeService.ListNodes:output_type -> signalbox.v1.ListNodesResponse
-	7,  // 24: signalbox.v1.NodeService.GetNode:output_type -> signalbox.v1.GetNodeResponse
-	9,  // 25: signalbox.v1.NodeService.PutNode:output_type -> signalbox.v1.PutNodeResponse
-	11, // 26: signalbox.v1.NodeService.DeleteNode:output_type -> signalbox.v1.DeleteNodeResponse
-	23, // [23:27] is the sub-list for method output_type
-	19, // [19:23] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	16, // 4: signalbox.v1.NodeWanted.certificates_from:type_name -> google.protobuf.Timestamp
+	0,  // 5: signalbox.v1.NodeObserved.state:type_name -> signalbox.v1.NodeState
+	17, // 6: signalbox.v1.NodeObserved.serving:type_name -> signalbox.v1.Version
+	16, // 7: signalbox.v1.NodeObserved.last_contact:type_name -> google.protobuf.Timestamp
+	13, // 8: signalbox.v1.NodeObserved.listeners:type_name -> signalbox.v1.NodeObserved.ListenersEntry
+	14, // 9: signalbox.v1.NodeObserved.labels:type_name -> signalbox.v1.NodeObserved.LabelsEntry
+	18, // 10: signalbox.v1.NodeObserved.rejections:type_name -> signalbox.v1.Rejection
+	1,  // 11: signalbox.v1.ListNodesResponse.nodes:type_name -> signalbox.v1.Node
+	17, // 12: signalbox.v1.ListNodesResponse.version:type_name -> signalbox.v1.Version
+	1,  // 13: signalbox.v1.GetNodeResponse.node:type_name -> signalbox.v1.Node
+	1,  // 14: signalbox.v1.PutNodeRequest.node:type_name -> signalbox.v1.Node
+	19, // 15: signalbox.v1.PutNodeRequest.wait:type_name -> signalbox.v1.Wait
+	20, // 16: signalbox.v1.PutNodeRequest.wait_timeout:type_name -> google.protobuf.Duration
+	1,  // 17: signalbox.v1.PutNodeResponse.node:type_name -> signalbox.v1.Node
+	21, // 18: signalbox.v1.PutNodeResponse.result:type_name -> signalbox.v1.WriteResult
+	21, // 19: signalbox.v1.DeleteNodeResponse.result:type_name -> signalbox.v1.WriteResult
+	4,  // 20: signalbox.v1.NodeService.ListNodes:input_type -> signalbox.v1.ListNodesRequest
+	6,  // 21: signalbox.v1.NodeService.GetNode:input_type -> signalbox.v1.GetNodeRequest
+	8,  // 22: signalbox.v1.NodeService.PutNode:input_type -> signalbox.v1.PutNodeRequest
+	10, // 23: signalbox.v1.NodeService.DeleteNode:input_type -> signalbox.v1.DeleteNodeRequest
+	5,  // 24: signalbox.v1.NodeService.ListNodes:output_type -> signalbox.v1.ListNodesResponse
+	7,  // 25: signalbox.v1.NodeService.GetNode:output_type -> signalbox.v1.GetNodeResponse
+	9,  // 26: signalbox.v1.NodeService.PutNode:output_type -> signalbox.v1.PutNodeResponse
+	11, // 27: signalbox.v1.NodeService.DeleteNode:output_type -> signalbox.v1.DeleteNodeResponse
+	24, // [24:28] is the sub-list for method output_type
+	20, // [20:24] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_node_proto_init() }
