@@ -27,6 +27,10 @@ type Config struct {
 	// Key is the API key to join with; KeyFile is a file that holds it, read
 	// anew on every connection. At most one of them.
 	Key, KeyFile string
+	// IdentityDir is where a certificate of the node's own is kept, which it
+	// gets from control planes with the key, and connects with from then on.
+	// It needs TLS. Default: nowhere, the node connects with the key.
+	IdentityDir string
 	// TLS is how control planes are reached. Default: in the clear.
 	TLS certfile.Client
 	// AllowPlaintext lets the key travel in the clear to other machines.
@@ -112,6 +116,9 @@ func (c *Config) check() error {
 	}
 	if err := c.TLS.Check(); err != nil {
 		return fmt.Errorf("control plane TLS: %w", err)
+	}
+	if c.IdentityDir != "" && (c.TLS == certfile.Client{} || c.TLS.Cert != "") {
+		return errors.New("identity folder: it needs TLS to control planes, and no other client certificate")
 	}
 	if c.AdminAddr != "" && !c.AllowRemoteAdmin && !onLoopback(c.AdminAddr) {
 		return fmt.Errorf("admin address: %s can be reached from other machines, and that must be allowed explicitly", c.AdminAddr)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"signalbox/node/feed"
+	"signalbox/node/identity"
 	"signalbox/node/proxy"
 	"signalbox/node/report"
 	"signalbox/node/route"
@@ -27,6 +28,8 @@ type Node struct {
 	proxy *proxy.Handler
 	table *table
 	keep  *keeper // nil when nothing is kept
+
+	identity *identity.Identity // nil when the node connects with its key
 
 	fronts []*front // in order of their names
 	admin  *admin   // nil without one
@@ -60,6 +63,9 @@ func New(c Config) (*Node, error) {
 	if c.StateDir != "" {
 		n.keep = newKeeper(c.StateDir, c.Log)
 		n.table.keep = n.keep.keep
+	}
+	if n.identity, err = newIdentity(&n.conf); err != nil {
+		return nil, err
 	}
 	_, err = n.newClient(nil) // what is wrong with the rest of c is found here
 	return n, err
@@ -159,7 +165,16 @@ func (n *Node) Run(ctx context.Context) error {
 		n.log.Info("listening", "listener", f.name, "addr", f.inner.Addr().String(), "tls", f.tls)
 	}
 	// 2. where it comes from
-	g.Go(func() error { return client.Run(failed) })
+	g.Go(func() error {
+		n.awaitIdentity(failed)
+		return client.Run(failed)
+	})
+	if n.identity != nil {
+		g.Go(func() error {
+			n.identity.Run(failed, client.Renew)
+			return nil
+		})
+	}
 	// 3. what is kept of it
 	keeping, keepNoMore := context.WithCancel(context.WithoutCancel(ctx))
 	kept := make(chan struct{})
@@ -218,11 +233,53 @@ func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
 	for _, f := range n.fronts {
 		listeners[f.name] = f.inner.Addr().String()
 	}
-	return feed.New(feed.Config{
+	c := feed.Config{
 		Node: n.conf.ID, Epoch: n.epoch, Version: n.conf.Version, Labels: n.conf.Labels, Listeners: listeners,
 		Seeds: n.conf.ControlPlanes, Key: n.conf.key(), TLS: conf, AllowPlaintext: n.conf.AllowPlaintext,
 		Applier: n.table, Reports: func() feed.Reports { return n.book.Reader() }, Start: start, Log: n.log,
+	}
+	if id := n.identity; id != nil {
+		c.TLS, c.Refused = id.TLS(), id.Refused
+		c.Key = func() string { return "" } // that is only for getting the certificate
+	}
+	return feed.New(c)
+}
+
+// identityTimeout is how long a node without a certificate waits for its first
+// before it goes on without one, to start from its last-known-good file.
+const identityTimeout = 2 * time.Second
+
+// awaitIdentity waits until there is a certificate to connect with, or there
+// does not seem to be one soon.
+func (n *Node) awaitIdentity(ctx context.Context) {
+	if n.identity == nil {
+		return
+	}
+	timer := time.NewTimer(identityTimeout)
+	defer timer.Stop()
+	select {
+	case <-n.identity.Tried():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// newIdentity returns the node's certificate, nil if it is to have none.
+func newIdentity(c *Config) (*identity.Identity, error) {
+	if c.IdentityDir == "" {
+		return nil, nil
+	}
+	conf, err := c.TLS.Config()
+	if err != nil {
+		return nil, fmt.Errorf("control plane TLS: %w", err)
+	}
+	id, err := identity.Open(identity.Config{
+		Node: c.ID, Dir: c.IdentityDir, ControlPlanes: c.ControlPlanes, TLS: conf, Key: c.key(), Log: c.Log,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("identity folder: %w", err)
+	}
+	return id, nil
 }
 
 // want takes note of whether operators want the node to drain.

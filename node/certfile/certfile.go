@@ -14,6 +14,8 @@ type Server struct {
 	Cert, Key string
 	// ClientCA asks clients for a certificate that those in it signed.
 	ClientCA string
+	// ClientOptional lets in clients that have no certificate at all.
+	ClientOptional bool
 }
 
 // Check says what is wrong with what is given.
@@ -46,6 +48,10 @@ func (s Server) Config(failed func(error)) (*tls.Config, error) {
 		return conf, nil
 	}
 	clients := &trust{caFile: s.ClientCA, base: conf.Clone(), failed: failed}
+	clients.base.ClientAuth = tls.RequireAndVerifyClientCert
+	if s.ClientOptional {
+		clients.base.ClientAuth = tls.VerifyClientCertIfGiven
+	}
 	if _, err := clients.get(); err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (t *trust) get() (*tls.Config, error) {
 		return t.conf, nil
 	}
 	t.conf = t.base.Clone()
-	t.conf.ClientCAs, t.conf.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	t.conf.ClientCAs = pool
 	return t.conf, nil
 }
 

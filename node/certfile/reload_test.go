@@ -45,7 +45,7 @@ func TestCertificateIsReadAgainWhenItChanges(t *testing.T) {
 func TestTrustIsReadAgainWhenItChanges(t *testing.T) {
 	s, other := certtest.New(t), certtest.New(t)
 	failures := 0
-	tr := &trust{caFile: s.File("ca.pem"), base: &tls.Config{MinVersion: tls.VersionTLS13}, failed: func(error) { failures++ }}
+	tr := &trust{caFile: s.File("ca.pem"), base: &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert}, failed: func(error) { failures++ }}
 	get := func() *tls.Config {
 		t.Helper()
 		tr.looked = time.Time{}

@@ -33,6 +33,9 @@ type Config struct {
 	// TLS, when set, is used to all control planes. Unless it names a server,
 	// a certificate must be for the host of the seed or member address.
 	TLS *tls.Config
+	// Refused is called when a control plane does not know who the node is by
+	// what it shows. Default: nobody is told.
+	Refused func()
 	// AllowPlaintext lets the key travel in the clear to other machines.
 	AllowPlaintext bool
 
@@ -108,8 +111,9 @@ type Client struct {
 	conf Config
 
 	draining atomic.Bool
+	renewals atomic.Int64 // calls of Renew
 	status   atomic.Pointer[Status]
-	// changed has an element when draining may have changed.
+	// changed has an element when draining or renewals may have changed.
 	changed chan struct{}
 }
 
@@ -120,6 +124,9 @@ func New(c Config) (*Client, error) {
 	}
 	if c.Key == nil {
 		c.Key = func() string { return "" }
+	}
+	if c.Refused == nil {
+		c.Refused = func() {}
 	}
 	if c.Resolve == nil {
 		c.Resolve = net.DefaultResolver.LookupHost
@@ -139,6 +146,18 @@ func New(c Config) (*Client, error) {
 // serves. Control planes are told at once.
 func (c *Client) Drain(draining bool) {
 	c.draining.Store(draining)
+	c.wake()
+}
+
+// Renew says that what the node is known by has changed. Streams are opened
+// anew with it, one after the other, and those who refused the node are asked
+// again at once.
+func (c *Client) Renew() {
+	c.renewals.Add(1)
+	c.wake()
+}
+
+func (c *Client) wake() {
 	select {
 	case c.changed <- struct{}{}:
 	default:

@@ -12,6 +12,7 @@ var (
 	errCannotFeed = errors.New("the control plane cannot feed, and another can")
 	errFrozen     = errors.New("the control plane does not answer")
 	errBlocked    = errors.New("the control plane takes nothing more")
+	errRenewed    = errors.New("it was opened with what the node was known by before")
 )
 
 // A ReplacedError says that a process with the same node name and a higher

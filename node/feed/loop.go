@@ -29,6 +29,7 @@ type loop struct {
 	// Moments at which something is due, zero while nothing is: the first
 	// choice, asking those again that said Unfed, and giving up on an answer.
 	settleAt, againAt, verdictAt time.Time
+	renewal                      renewal
 	ready                        bool                     // as told to control planes last
 	fatal                        error                    // why Run must fail, nil while it need not
 	rejections                   []*signalboxv1.Rejection // as in the status; nil when out of date
@@ -219,6 +220,7 @@ func (l *loop) advance(streams context.Context) time.Duration {
 		l.verdictAt = time.Time{}
 		l.machine.unanswered()
 	}
+	l.renew(now)
 	try, next := l.links.due(now)
 	for _, k := range try {
 		l.attempt(streams, k)

@@ -15,6 +15,8 @@ func (l *loop) retry(k *link, welcomed bool, err error) {
 	k.err = err
 	var dup *duplicateError
 	switch code := status.Code(err); {
+	case errors.Is(err, errRenewed):
+		k.fails, k.due = 0, now
 	case errors.As(err, &dup):
 		k.parked, k.fails, k.due = dup.Replica, 0, now
 		l.log.Debug("one stream to a control plane is enough", "addr", k.addr, "controlplane", k.replica)
@@ -29,8 +31,11 @@ func (l *loop) retry(k *link, welcomed bool, err error) {
 	case code == codes.Unauthenticated || code == codes.PermissionDenied:
 		k.fails++
 		k.due = now.Add(jitter(t.refused))
+		if code == codes.Unauthenticated {
+			l.conf.Refused()
+		}
 		if status.Code(before) != code {
-			l.log.Error("control plane refuses this node's key: give it one with scope node that may join under this name",
+			l.log.Error("control plane refuses this node: it needs a key with scope node, or a certificate, that is good for its name",
 				"addr", k.addr, "err", err)
 		}
 	case welcomed && !ours(err):
