@@ -93,6 +93,7 @@ func newNode() *cobra.Command {
 		to        clientTLS
 		key       keyFlags
 		state     string
+		identity  string
 		plaintext bool
 	)
 	cmd := &cobra.Command{
@@ -101,7 +102,7 @@ func newNode() *cobra.Command {
 		Long: `Runs a node: it serves public traffic by the routes that control planes feed it,
 and reports what it carried. It keeps a stream to every control plane, is fed by
 one, and goes on with what it has when there is none. It joins with an API key
-of scope "node".`,
+of scope "node"; where control planes want a certificate, the key gets it.`,
 		Example: `  signalbox node --controlplane cp1.internal:8002,cp2.internal:8002 --controlplane-ca ca.pem \
     --listen :80 --key-file /etc/signalbox/node.key --state-dir /var/lib/signalbox-node`,
 		Args: noArgs,
@@ -116,7 +117,7 @@ of scope "node".`,
 			}
 			c.ControlPlanes, c.AllowPlaintext, c.StateDir = addresses, plaintext, state
 			c.Key, c.KeyFile = key.key, key.file
-			c.TLS = to.Client
+			c.TLS, c.IdentityDir = to.Client, identity
 			running, err := node.New(c)
 			if err != nil {
 				return &usageError{err}
@@ -133,6 +134,7 @@ of scope "node".`,
 	to.add(f, "controlplane-", "control planes")
 	key.add(f)
 	f.StringVar(&state, "state-dir", "", "directory for the last-known-good table, to start from when no control plane answers; none if not given")
+	f.StringVar(&identity, "identity-dir", "", "directory for a certificate of the node's own: it is got from a control plane with the key, connected with, and renewed; none if not given")
 	n.add(f, ":8000", 30*time.Second)
 	f.BoolVar(&plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be reached without TLS: the key crosses the network in the clear")
 	l.add(f)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -20,13 +21,17 @@ import (
 func newNodes() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "nodes",
-		Short: "Show nodes, drain and forget them",
+		Short: "Show nodes; drain, revoke and forget them",
 		Example: `  signalbox nodes list
   signalbox nodes drain node-1
   signalbox nodes undrain node-1
+  signalbox nodes revoke node-1
   signalbox nodes forget node-9`,
 	}
-	cmd.AddCommand(newNodesList(), newNodesGet(), newNodesDrain("drain", true), newNodesDrain("undrain", false), newNodesForget())
+	cmd.AddCommand(newNodesList(), newNodesGet(), newNodesForget(),
+		newNodesWant("drain", "Make a node not ready; it serves on what still comes", func(w *signalboxv1.NodeWanted) { w.Drain = true }),
+		newNodesWant("undrain", "Make a drained node ready again", func(w *signalboxv1.NodeWanted) { w.Drain = false }),
+		newNodesWant("revoke", "Refuse a node's certificates that were made until now", func(w *signalboxv1.NodeWanted) { w.CertificatesFrom = timestamppb.Now() }))
 	return cmd
 }
 
@@ -125,16 +130,16 @@ func nodeState(o *signalboxv1.NodeObserved) string {
 	}
 }
 
-// newNodesDrain returns the command that asks a node to drain, or takes that
-// back. What else is wanted of the node stays.
-func newNodesDrain(use string, drain bool) *cobra.Command {
+// newNodesWant returns a command that changes something that is wanted of a
+// node. What else is wanted of it stays.
+func newNodesWant(use, short string, change func(*signalboxv1.NodeWanted)) *cobra.Command {
 	var (
 		c client
 		w writeFlags
 	)
 	cmd := &cobra.Command{
 		Use:   use + " NAME",
-		Short: map[bool]string{true: "Make a node not ready; it serves on what still comes", false: "Make a drained node ready again"}[drain],
+		Short: short,
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
@@ -148,7 +153,7 @@ func newNodesDrain(use string, drain bool) *cobra.Command {
 				if node.Wanted == nil {
 					node.Wanted = new(signalboxv1.NodeWanted)
 				}
-				node.Wanted.Drain = drain
+				change(node.Wanted)
 				wait, timeout := w.kind()
 				answer, err := api.PutNode(ctx, &signalboxv1.PutNodeRequest{Node: node, ExpectedRevision: &expect, Wait: wait, WaitTimeout: timeout})
 				if err != nil {

@@ -22,6 +22,7 @@ type planeFlags struct {
 	id, advertise  string
 	grpc           string
 	grpcTLS        serverTLS
+	nodes          nodeCAFlags
 	gateway        gatewayFlags
 	plaintext      bool
 	admin, chp     string
@@ -33,6 +34,7 @@ func (p *planeFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.grpc, "grpc-listen", "127.0.0.1:8002", "address of the gRPC API, for nodes, gateways and grpcurl")
 	f.StringVar(&p.advertise, "advertise", "", "HOST:PORT at which nodes reach the gRPC API; by default --grpc-listen, or the machine's name where that is every address")
 	p.grpcTLS.add(f, "grpc-", "the gRPC API")
+	p.nodes.add(f)
 	p.gateway.add(f)
 	f.BoolVar(&p.plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS: keys cross the network in the clear")
 	f.StringVar(&p.admin, "admin-key", "", "secret of the API key \"bootstrap\"; better given as SIGNALBOX_ADMIN_KEY")
@@ -62,6 +64,10 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 	if err := checkAdvertise(p.advertise); err != nil {
 		return nil, err
 	}
+	certifier, err := p.nodes.certifier(&p.grpcTLS)
+	if err != nil {
+		return nil, err
+	}
 	secure, err := p.grpcTLS.config(log)
 	if err != nil {
 		return nil, err
@@ -84,7 +90,7 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 	pl.config = controlplane.Config{
 		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
 		Records: kept.keeper, Notes: kept.keeper,
-		AdminKey: p.admin, CHPToken: p.chp,
+		AdminKey: p.admin, CHPToken: p.chp, Certifier: certifier,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
 		Log: log,
 	}

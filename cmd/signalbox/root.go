@@ -49,7 +49,9 @@ func newRoot() *cobra.Command {
 		c.GroupID = "operate"
 		root.AddCommand(c)
 	}
-	root.AddCommand(newVersion())
+	pki := newPKI()
+	pki.GroupID = "operate"
+	root.AddCommand(pki, newVersion())
 	finish(root)
 	return root
 }

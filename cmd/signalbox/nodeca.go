@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"signalbox/controlplane/api"
+	"signalbox/controlplane/pki"
+)
+
+// nodeCAFlags are of the authority by which a control plane certifies nodes.
+type nodeCAFlags struct {
+	cert, key string
+	life      time.Duration
+}
+
+func (n *nodeCAFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&n.cert, "node-ca-cert", "", "certificate file (PEM) of an authority for nodes, as `signalbox pki init` makes it: nodes get a certificate with their key, and connect with nothing else")
+	f.StringVar(&n.key, "node-ca-key", "", "its private key")
+	f.DurationVar(&n.life, "node-cert-life", 24*time.Hour, "how long a node's certificate is good for; it is renewed when two thirds are over")
+}
+
+// leastLife leaves a node time to renew its certificate.
+const leastLife = 30 * time.Second
+
+// certifier returns what makes nodes' certificates, nil for none, and has the
+// gRPC API ask for them.
+func (n *nodeCAFlags) certifier(grpc *serverTLS) (*api.Certifier, error) {
+	switch {
+	case n.cert == "" && n.key == "":
+		return nil, nil
+	case n.cert == "" || n.key == "":
+		return nil, &usageError{errors.New("--node-ca-cert and --node-ca-key are given together")}
+	case grpc.Cert == "":
+		return nil, &usageError{errors.New("--node-ca-cert needs --grpc-tls-cert and --grpc-tls-key: certificates are shown in TLS only")}
+	case grpc.ClientCA != "":
+		return nil, &usageError{errors.New("--node-ca-cert says whose certificates the gRPC API takes: leave out --grpc-tls-client-ca, with which nobody could ask for their first")}
+	case n.life < leastLife:
+		return nil, &usageError{fmt.Errorf("--node-cert-life %s must be at least %s", n.life, leastLife)}
+	}
+	authority, err := pki.Load(n.cert, n.key)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--node-ca-cert, --node-ca-key: %w", err)}
+	}
+	grpc.ClientCA, grpc.ClientOptional = n.cert, true
+	return &api.Certifier{Authority: authority, Life: n.life}, nil
+}
