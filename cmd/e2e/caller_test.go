@@ -113,6 +113,7 @@ type services struct {
 	listeners signalboxv1.ListenerServiceClient
 	nodes     signalboxv1.NodeServiceClient
 	keys      signalboxv1.ApiKeyServiceClient
+	certs     signalboxv1.CertificateServiceClient
 	events    signalboxv1.EventServiceClient
 	feed      signalboxv1.FeedServiceClient
 }
@@ -147,6 +148,7 @@ func dialGRPC(t testing.TB, addr, key string, creds credentials.TransportCredent
 		listeners: signalboxv1.NewListenerServiceClient(conn),
 		nodes:     signalboxv1.NewNodeServiceClient(conn),
 		keys:      signalboxv1.NewApiKeyServiceClient(conn),
+		certs:     signalboxv1.NewCertificateServiceClient(conn),
 		events:    signalboxv1.NewEventServiceClient(conn),
 		feed:      signalboxv1.NewFeedServiceClient(conn),
 	}
