@@ -21,12 +21,12 @@ import (
 // large data is more than gRPC's default.
 const maxMessage = 64 << 20
 
-// everyReplica asks control planes in turn, and leaves out those that do not
-// answer; healthyReplica those too that have lost touch with the store.
-const (
-	everyReplica   = `{"loadBalancingConfig": [{"round_robin": {}}]}`
-	healthyReplica = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`
-)
+// everyReplica asks control planes in turn, and leaves out those that cannot be
+// reached; healthyReplica those too that have lost touch with the store, or
+// hang.
+const everyReplica = `{"loadBalancingConfig": [{"round_robin": {}}]}`
+
+var healthyReplica = `{"loadBalancingConfig": [{"` + probing + `": {}}], "healthCheckConfig": {"serviceName": ""}}`
 
 // dialOptions are those of every connection to control planes.
 func dialOptions(creds *tls.Config, service string) []grpc.DialOption {

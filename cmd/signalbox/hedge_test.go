@@ -26,6 +26,7 @@ type replica struct {
 	fails  error
 	reads  atomic.Int32
 	writes atomic.Int32
+	health *freezable // nil for one that is always well
 }
 
 func (r *replica) answer(ctx context.Context) error {
@@ -57,7 +58,10 @@ func between(t *testing.T, after time.Duration, replicas ...*replica) signalboxv
 		}
 		server := grpc.NewServer()
 		signalboxv1.RegisterRouteServiceServer(server, r)
-		healthv1.RegisterHealthServer(server, health.NewServer())
+		if r.health == nil {
+			r.health = &freezable{Server: health.NewServer()}
+		}
+		healthv1.RegisterHealthServer(server, r.health)
 		var served sync.WaitGroup
 		served.Go(func() { _ = server.Serve(ln) }) // it ends with Stop
 		t.Cleanup(func() {

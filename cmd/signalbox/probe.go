@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/base"
+	"google.golang.org/grpc/balancer/endpointsharding"
+	"google.golang.org/grpc/balancer/pickfirst"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/status"
+)
+
+// How often a control plane is asked whether it is there, and how long it may
+// take to say so. gRPC's own keepalive asks every 10 s at the most, and a
+// health watch of one that hangs says nothing at all.
+const (
+	probeEvery   = time.Second
+	probeTimeout = 2 * time.Second
+)
+
+// errSilent is what calls fail with while no control plane answers.
+var errSilent = status.Error(codes.Unavailable, "the control plane does not answer")
+
+// probing is the name of a load balancing policy: calls go to control planes in
+// turn, but to none that has lost touch with its store, nor to one that hangs.
+// gRPC takes policies by name, and has them registered before it is used.
+var probing = func(name string) string {
+	balancer.Register(probingBuilder(name))
+	return name
+}("signalbox_probing")
+
+// probingBuilder is gRPC's round_robin, with a probe of each connection.
+type probingBuilder string
+
+// Name implements balancer.Builder.
+func (b probingBuilder) Name() string { return string(b) }
+
+// Build implements balancer.Builder.
+func (probingBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+	one := balancer.Get(pickfirst.Name)
+	return inTurn{endpointsharding.NewBalancer(cc, opts, func(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+		return one.Build(&probed{ClientConn: cc}, opts)
+	}, endpointsharding.Options{})}
+}
+
+// inTurn has the health watch of gRPC switched on below it.
+type inTurn struct{ balancer.Balancer }
+
+// UpdateClientConnState implements balancer.Balancer.
+func (b inTurn) UpdateClientConnState(s balancer.ClientConnState) error {
+	s.ResolverState = pickfirst.EnableHealthListener(s.ResolverState)
+	return b.Balancer.UpdateClientConnState(s)
+}
+
+// A probed is one control plane as its balancer sees it: failing, while the
+// probes say so.
+type probed struct {
+	balancer.ClientConn
+
+	mu     sync.Mutex
+	state  balancer.State // but for the probes
+	silent bool           // it did not answer the last probe
+}
+
+// NewSubConn implements balancer.ClientConn.
+func (p *probed) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
+	var conn balancer.SubConn
+	listen := opts.StateListener
+	opts.StateListener = func(s balancer.SubConnState) {
+		if p.answers(); s.ConnectivityState == connectivity.Ready {
+			conn.GetOrBuildProducer(p) // ends with the connection
+		}
+		listen(s)
+	}
+	var err error
+	conn, err = p.ClientConn.NewSubConn(addrs, opts)
+	return conn, err
+}
+
+// UpdateState implements balancer.ClientConn.
+func (p *probed) UpdateState(s balancer.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = s
+	p.tell()
+}
+
+// tell passes the state on. Whoever calls it holds mu.
+func (p *probed) tell() {
+	s := p.state
+	if p.silent && s.ConnectivityState == connectivity.Ready {
+		s = balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(errSilent)}
+	}
+	p.ClientConn.UpdateState(s)
+}
+
+func (p *probed) answers() { p.set(false) }
+func (p *probed) doesNot() { p.set(true) }
+func (p *probed) set(silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.silent != silent {
+		p.silent = silent
+		p.tell()
+	}
+}
+
+// Build implements balancer.ProducerBuilder: it probes one connection for as
+// long as that lasts.
+func (p *probed) Build(conn any) (balancer.Producer, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { p.probe(ctx, healthv1.NewHealthClient(conn.(grpc.ClientConnInterface))) })
+	return p, func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+func (p *probed) probe(ctx context.Context, health healthv1.HealthClient) {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		_, err := health.Check(probe, new(healthv1.HealthCheckRequest))
+		silent := errors.Is(probe.Err(), context.DeadlineExceeded)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case silent && err != nil:
+			p.doesNot()
+		default: // any answer is one; what it says, the watch hears too
+			p.answers()
+		}
+	}
+}
