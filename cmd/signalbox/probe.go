@@ -81,7 +81,7 @@ func (p *probed) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOp
 		listen(s)
 	}
 	var err error
-	conn, err = p.ClientConn.NewSubConn(addrs, opts)
+	conn, err = p.ClientConn.NewSubConn(addrs, opts) //nolint:staticcheck // what is to go is a list of several addresses
 	return conn, err
 }
 
