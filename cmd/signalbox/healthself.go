@@ -1,0 +1,59 @@
+package main
+
+import (
+	"net"
+	"net/url"
+
+	"github.com/spf13/pflag"
+)
+
+// firstProcess holds the command line of a container's own process.
+const firstProcess = "/proc/1/cmdline"
+
+// ownURL is where a process with this command line, and the environment of
+// this one, can be asked whether it is well; empty where it cannot, without
+// certificates at least.
+func ownURL(line []string) string {
+	if len(line) < 2 {
+		return ""
+	}
+	cmd, args, err := newRoot().Find(line[1:])
+	if err != nil || cmd.ParseFlags(args) != nil || fillFlags(cmd) != nil {
+		return ""
+	}
+	value := func(flag string) string {
+		if f := cmd.Flags().Lookup(flag); f != nil {
+			return f.Value.String()
+		}
+		return ""
+	}
+	switch cmd.Name() {
+	case "up", "controlplane", "gateway":
+		if value("api-tls-cert") == "" {
+			return local(value("api-listen"))
+		}
+	case "node":
+		return local(value("admin-listen"))
+	case "etcd":
+		urls, _ := cmd.Flags().Lookup("listen-client").Value.(pflag.SliceValue)
+		for _, raw := range urls.GetSlice() {
+			if u, err := url.Parse(raw); err == nil && u.Scheme == "http" {
+				return local(u.Host)
+			}
+		}
+	}
+	return ""
+}
+
+// local is the URL of an address that is listened on here, empty for one that
+// is off.
+func local(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
