@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -35,6 +38,7 @@ func newKeyCreate() *cobra.Command {
 		scopes  []string
 		node    string
 		expires time.Duration
+		file    string
 	)
 	cmd := &cobra.Command{
 		Use:   "create NAME",
@@ -50,6 +54,13 @@ func newKeyCreate() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if file != "" {
+					if err := writeSecret(file, answer.GetSecret()); err != nil {
+						return fmt.Errorf("key %s is made, but its secret is lost: %w", args[0], err)
+					}
+					answer.Secret = ""
+					return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintf(w, "key %s made, its secret is in %s\n", args[0], file) })
+				}
 				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintln(w, answer.GetSecret()) })
 			})
 		},
@@ -57,9 +68,26 @@ func newKeyCreate() *cobra.Command {
 	f := cmd.Flags()
 	f.StringSliceVar(&scopes, "scope", nil, "what the key may do; may be repeated")
 	f.StringVar(&node, "node", "", "the one node that a key with scope node is for")
+	f.StringVar(&file, "secret-file", "", "file to write the secret to, for its owner alone, instead of printing it")
 	f.DurationVar(&expires, "expires", 0, "how long the key is valid, as 720h; for ever if not given")
 	c.add(f)
 	return cmd
+}
+
+// writeSecret writes a file that its owner alone can read, whole or not at all.
+func writeSecret(file, secret string) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".key-") // its mode is 0600
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, secret)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
 func newKeyList() *cobra.Command {
