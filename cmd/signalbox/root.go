@@ -41,7 +41,7 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: "run", Title: "To run it:"},
 		&cobra.Group{ID: "operate", Title: "To operate it:"},
 	)
-	for _, c := range []*cobra.Command{newUp(), newControlPlane(), newGateway(), newNode(), newEtcd()} {
+	for _, c := range []*cobra.Command{newUp(), newControlPlane(), newGateway(), newNode(), newEtcd(), newDemo()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
@@ -49,9 +49,11 @@ func newRoot() *cobra.Command {
 		c.GroupID = "operate"
 		root.AddCommand(c)
 	}
-	pki := newPKI()
-	pki.GroupID = "operate"
-	root.AddCommand(pki, newVersion())
+	for _, c := range []*cobra.Command{newPKI(), newHealth()} {
+		c.GroupID = "operate"
+		root.AddCommand(c)
+	}
+	root.AddCommand(newVersion())
 	finish(root)
 	return root
 }
