@@ -40,6 +40,8 @@ type Config struct {
 	// Records and Notes are the store.
 	Records store.Records
 	Notes   store.Notes
+	// Backups copies the store. Nil: it cannot be copied.
+	Backups store.Backups
 
 	// AdminKey is the secret of the key "bootstrap". Empty: one is made where
 	// there is no admin key, and handed to Ready.

@@ -51,7 +51,7 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 	}
 	server := grpc.NewServer(options...)
 	api.Register(server, api.Config{
-		Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Totals: cp.tally,
+		Store: cp.config.Records, Backups: cp.config.Backups, Replica: cp.replica, Nodes: cp.nodes, Totals: cp.tally,
 		Certifier: cp.config.Certifier, Log: cp.config.Log,
 	})
 	signalboxv1.RegisterFeedServiceServer(server, feed.New(feed.Config{
@@ -91,7 +91,7 @@ func (cp *ControlPlane) tellHealth(ctx context.Context, condition *health.Server
 
 // errTooEarly is the answer to calls while the first keys are not made: those
 // who hold one of them must not be told that it is wrong.
-var errTooEarly = status.Error(codes.Unavailable, "this control plane is starting and has not read the store yet; try again")
+var errTooEarly = auth.TooEarly("this control plane is starting and has not read the store yet; try again")
 
 // early returns the status to refuse a call with while this replica starts. Its
 // health may be asked for at any time.

@@ -13,6 +13,9 @@ var ErrUnavailable = errors.New("the store cannot be reached or has no quorum")
 // nothing can be until an operator makes room; reading goes on.
 var ErrFull = errors.New("the store is full")
 
+// ErrNoBackup says that a keeper cannot be copied as it is used here.
+var ErrNoBackup = errors.New("the store cannot be backed up from here")
+
 // ErrSessionEnded says that a session can do no more: it was closed, or its
 // lease ran out. Whoever still needs one begins another.
 var ErrSessionEnded = errors.New("the session has ended")

@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
@@ -146,6 +147,17 @@ type Notes interface {
 	// names begin with prefix; but a whole state may come for no other reason
 	// than that the connection was lost for a moment.
 	FollowNotes(ctx context.Context, prefix string, apply func(NoteChange) error) error
+}
+
+// Backups copies a whole keeper.
+type Backups interface {
+	// Backup begins a copy of all there is, and returns the version of the
+	// newest change when it began: the copy holds that and all before, at
+	// least. The reader is read to its end, which alone says that the copy is
+	// whole, or fails with ErrUnavailable, wrapped; it ends with ctx and must
+	// be closed. Or ErrUnavailable, or ErrNoBackup where it is not possible,
+	// wrapped.
+	Backup(ctx context.Context) (io.ReadCloser, Version, error)
 }
 
 // A Session is a lease, kept up in the background until it is closed. Once it

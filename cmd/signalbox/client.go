@@ -25,7 +25,7 @@ import (
 
 // clientCommands are the operator's client: thin over the gRPC API.
 func clientCommands() []*cobra.Command {
-	return []*cobra.Command{newRoute(), newListener(), newNodes(), newKey(), newEvents()}
+	return []*cobra.Command{newRoute(), newListener(), newNodes(), newKey(), newEvents(), newBackup()}
 }
 
 // keyFlags are how a process is told its API key. The flag can be seen by

@@ -89,7 +89,7 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 	port := pl.grpc.Addr().(*net.TCPAddr).Port
 	pl.config = controlplane.Config{
 		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
-		Records: kept.keeper, Notes: kept.keeper,
+		Records: kept.keeper, Notes: kept.keeper, Backups: kept.keeper,
 		AdminKey: p.admin, CHPToken: p.chp, Certifier: certifier,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
 		Log: log,

@@ -14,6 +14,7 @@ to any number of nodes; nodes carry the traffic and report what they carried.
 To try it all in one process:   signalbox up
 To run the parts:               signalbox etcd | controlplane | gateway | node
 To operate a cluster:           signalbox route | listener | nodes | key | events
+To keep it:                     signalbox backup | restore, and signalbox etcd status | ...
 
 Every flag can be given as an environment variable (--api-listen as
 SIGNALBOX_API_LISTEN) or as a line of a YAML file (api-listen: ...) named by
@@ -49,7 +50,7 @@ func newRoot() *cobra.Command {
 		c.GroupID = "operate"
 		root.AddCommand(c)
 	}
-	for _, c := range []*cobra.Command{newPKI(), newHealth()} {
+	for _, c := range []*cobra.Command{newPKI(), newRestore(), newHealth()} {
 		c.GroupID = "operate"
 		root.AddCommand(c)
 	}
@@ -69,7 +70,7 @@ func finish(cmd *cobra.Command) {
 			return nil
 		}
 	}
-	if cmd.HasSubCommands() && cmd.Name() != "completion" {
+	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.Name() != "completion" {
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(c *cobra.Command, given []string) error {
 			if len(given) == 0 {

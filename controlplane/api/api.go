@@ -42,6 +42,8 @@ type Config struct {
 	// Store takes the writes; Replica, which must be running, follows it.
 	Store   Committer
 	Replica *replica.Replica
+	// Backups copies the store. Nil: it cannot be copied.
+	Backups store.Backups
 	// Nodes is who is there. Nil: nobody ever is.
 	Nodes *observe.Nodes
 	// Totals is what routes carried. Nil: nothing.
@@ -60,7 +62,7 @@ type Config struct {
 type core struct{ Config }
 
 // Register makes the services of c and registers them: routes, listeners,
-// nodes, their certificates, API keys and events.
+// nodes, their certificates, API keys, events and backups.
 func Register(r grpc.ServiceRegistrar, c Config) {
 	if c.StoreTimeout == 0 {
 		c.StoreTimeout = 5 * time.Second
@@ -78,4 +80,5 @@ func Register(r grpc.ServiceRegistrar, c Config) {
 	signalboxv1.RegisterCertificateServiceServer(r, &certificates{core: shared})
 	signalboxv1.RegisterApiKeyServiceServer(r, &apiKeys{core: shared})
 	signalboxv1.RegisterEventServiceServer(r, &events{core: shared})
+	signalboxv1.RegisterBackupServiceServer(r, &backups{core: shared})
 }

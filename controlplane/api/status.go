@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
 
+	"signalbox/controlplane/auth"
 	"signalbox/controlplane/replica"
 	"signalbox/proto/rules"
 	"signalbox/store"
@@ -49,13 +51,15 @@ func statusOf(err error) error {
 	case errors.As(err, &conflict):
 		return crowded(conflict)
 	case errors.Is(err, store.ErrFull):
-		return status.Error(codes.ResourceExhausted, "the store is full; nothing was written, and nothing can be until an operator makes room")
+		return status.Error(codes.ResourceExhausted, "the store is full: etcd's quota of space is used up; nothing was written, and nothing can be until an operator makes room (signalbox etcd status, compact, defragment, disarm)")
+	case errors.Is(err, store.ErrNoBackup):
+		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, errUnknown):
-		return status.Errorf(codes.Unavailable, "%v: %v", store.ErrUnavailable, errUnknown)
+		return detailed(codes.Unavailable, fmt.Sprintf("%v: %v", store.ErrUnavailable, errUnknown), because(maybeWritten))
 	case errors.Is(err, store.ErrUnavailable):
-		return status.Errorf(codes.Unavailable, "%v; nothing was done, since what this control plane knows may be old", store.ErrUnavailable)
+		return detailed(codes.Unavailable, fmt.Sprintf("%v; nothing was done, since what this control plane knows may be old", store.ErrUnavailable), because(auth.NothingWritten))
 	case errors.Is(err, replica.ErrBehind):
-		return status.Errorf(codes.Unavailable, "%v in time; nothing was done", replica.ErrBehind)
+		return detailed(codes.Unavailable, fmt.Sprintf("%v in time; nothing was done", replica.ErrBehind), because(auth.NothingWritten))
 	case isStatus(err): // one of ours: a store's own is wrapped in what is named above
 		return err
 	case errors.Is(err, context.Canceled):
@@ -64,6 +68,18 @@ func statusOf(err error) error {
 		return status.Error(codes.DeadlineExceeded, "the call's deadline is over")
 	}
 	return status.Error(codes.Internal, "internal error")
+}
+
+// Reasons of google.rpc.ErrorInfo, beside auth.NothingWritten: they tell a
+// program what the message tells people.
+const (
+	maybeWritten  = "MAYBE_WRITTEN"
+	partlyWritten = "PARTLY_WRITTEN"
+)
+
+// because is the detail that gives a reason.
+func because(reason string) *errdetails.ErrorInfo {
+	return &errdetails.ErrorInfo{Reason: reason, Domain: "signalbox"}
 }
 
 // isStatus reports whether err is a gRPC status already.
@@ -131,15 +147,25 @@ func partly(done []piece, err error) error {
 	}
 	last := done[len(done)-1].version.Revision
 	st := status.Convert(statusOf(err))
-	info := &errdetails.ErrorInfo{Reason: "PARTLY_WRITTEN", Domain: "signalbox", Metadata: map[string]string{
+	info := because(partlyWritten)
+	info.Metadata = map[string]string{
 		"written":  strconv.Itoa(int(count(done))),
 		"revision": strconv.FormatInt(int64(last), 10),
-	}}
+	}
 	told := status.Newf(st.Code(), "of the routes %d were written, up to revision %d; then: %s", count(done), last, st.Message())
-	if with, err := told.WithDetails(append([]protoadapt.MessageV1{info}, details(st)...)...); err == nil {
+	if with, err := told.WithDetails(append([]protoadapt.MessageV1{info}, others(details(st))...)...); err == nil {
 		told = with
 	}
 	return told.Err()
+}
+
+// others are the details of the error that ended a batch, without the one that
+// is not true of the whole of it.
+func others(all []protoadapt.MessageV1) []protoadapt.MessageV1 {
+	return slices.DeleteFunc(all, func(d protoadapt.MessageV1) bool {
+		info, ok := d.(*errdetails.ErrorInfo)
+		return ok && info.GetReason() == auth.NothingWritten
+	})
 }
 
 // details returns the details of a status in the form in which another takes

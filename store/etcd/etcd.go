@@ -78,7 +78,8 @@ type Streams struct {
 type Keeper struct {
 	client  *clientv3.Client
 	streams Streams
-	owned   bool // the client is closed with the keeper
+	owned   bool   // the client is closed with the keeper
+	config  Config // what the client was made of, if it is owned
 	keys    layout
 	log     *slog.Logger
 	seen    mark
@@ -131,7 +132,7 @@ func Open(cfg Config) (*Keeper, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	k.owned = true
+	k.owned, k.config = true, cfg
 	return k, nil
 }
 
