@@ -72,3 +72,40 @@ func TestExchangesOverHTTP2AreToldOfACloseToo(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestWhatRunsIsEndedAndWhatComesLaterIsServed(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.put(n.record("/", o.url), n.record("/gone", o.url))
+	socket, _ := n.join(o, "/ws")
+	outliving, _ := n.join(o, "/gone/ws")
+	n.remove("r.gone")
+	waiting, _ := n.asked(o, "GET /waiting HTTP/1.1")
+	if running, begun := n.handler.Running(), n.handler.Begun(); running != 3 || begun != 3 {
+		t.Errorf("%d of %d run", running, begun)
+	}
+
+	n.handler.EndRunning()
+	for name, c := range map[string]*client{"a WebSocket": socket, "one of a removed route": outliving} {
+		if got := c.rest(); got != "\x88\x02\x03\xe9" {
+			t.Errorf("%s ended with % x", name, got)
+		}
+	}
+	if got := waiting.rest(); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "(shutting_down)") {
+		t.Errorf("the exchange got %s", got)
+	}
+	eventually(t, "nothing runs", func() bool { return n.handler.Running() == 0 })
+
+	late, up := n.asked(o, "GET /late HTTP/1.1")
+	up.raw("HTTP/1.1 204 N\r\nConnection: close\r\n\r\n")
+	if got := late.head(); !strings.HasPrefix(got, "HTTP/1.1 204 ") {
+		t.Errorf("a late one got %s", got)
+	}
+	refused := n.handshake("/ws")
+	if got := refused.head(); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+		t.Errorf("a late upgrade got %s", got)
+	}
+	n.handler.Resume()
+	n.join(o, "/ws")
+	eventually(t, "removed routes are not kept", func() bool { return n.handler.Running() == 1 })
+}

@@ -16,6 +16,7 @@ import (
 type exchange struct {
 	front *front
 	rules *listener // the listener's record when the request came
+	meter *meter
 	w     http.ResponseWriter
 	r     *http.Request
 	begun time.Time
@@ -44,6 +45,7 @@ type exchange struct {
 	addr     string // of the upstream that was tried last
 	attempts int
 	status   int
+	counted  bool // the meter knows the status
 	started  bool // the response's header is written, if perhaps not sent
 	dirty    bool // something is written and not sent
 	failed   *failure
@@ -70,13 +72,18 @@ type exchange struct {
 
 // ServeHTTP carries one exchange.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{front: f, rules: f.rules.Load(), w: w, r: r, begun: time.Now()}
+	x := &exchange{front: f, rules: f.rules.Load(), meter: f.pick(), w: w, r: r, begun: time.Now()}
+	x.meter.open.Add(1)
 	defer x.end() //nolint:contextcheck // x holds the context
 	if bad := x.accept(); bad != nil {
 		x.fail(bad)
 		return
 	}
 	x.rewriteRequest()
+	if x.asked != "" && f.handler.noUpgrades.Load() {
+		x.fail(&failure{status: http.StatusServiceUnavailable, reason: ReasonShutdown, side: SideNode, text: "the node is drained: try another"})
+		return
+	}
 	res, bad := x.send() //nolint:contextcheck // x holds the context
 	x.early.Lock()
 	x.final = true
@@ -128,6 +135,7 @@ func (x *exchange) end() {
 		x.served.life.end(x)
 		x.cancel(nil)
 	}
+	x.meter.ended(x)
 	x.log()
 	if x.body != nil && !x.aborted {
 		x.body.linger()
@@ -196,18 +204,21 @@ func (x *exchange) touch(counts bool) {
 // gotten counts bytes from the client.
 func (x *exchange) gotten(n int) {
 	x.received.Add(int64(n))
+	x.meter.received.Add(uint64(n))
 	x.served.life.counts.Received(n)
 }
 
 // gave counts bytes to the client.
 func (x *exchange) gave(n int) {
 	x.sent.Add(int64(n))
+	x.meter.sent.Add(uint64(n))
 	x.served.life.counts.Sent(n)
 }
 
 // answered notes the final status.
 func (x *exchange) answered(status int) {
-	x.status = status
+	x.status, x.counted = status, true
+	x.meter.status(status)
 	if x.served != nil {
 		x.served.life.counts.Status(status)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 
@@ -42,11 +43,17 @@ type Handler struct {
 	failures failures
 	quotas   [2]quota // of failures to be logged: clients', others
 	streams  streams
+	descs    descs
+	begun    time.Time
+	running  tally
 
-	// running is what the contexts of all exchanges on a Server are made from;
-	// end ends it, with the cause.
-	running context.Context //nolint:containedctx // it is there before any call
-	end     context.CancelCauseFunc
+	// noUpgrades says that no more protocols are switched.
+	noUpgrades atomic.Bool
+
+	// base is what the contexts of all exchanges on a Server are made from; end
+	// ends it, with the cause.
+	base context.Context //nolint:containedctx // it is there before any call
+	end  context.CancelCauseFunc
 
 	mu     sync.Mutex // of those who change what is served
 	fronts map[string]*front
@@ -61,8 +68,8 @@ func New(cfg Config) *Handler {
 	if cfg.Book == nil {
 		cfg.Book = report.New()
 	}
-	h := &Handler{cfg: cfg, fronts: map[string]*front{}, rules: map[string]*listener{}}
-	h.running, h.end = context.WithCancelCause(context.Background())
+	h := &Handler{cfg: cfg, descs: newDescs(), begun: time.Now(), fronts: map[string]*front{}, rules: map[string]*listener{}}
+	h.base, h.end = context.WithCancelCause(context.Background())
 	h.table.Store(route.New(route.Config{}))
 	return h
 }
@@ -143,4 +150,8 @@ type front struct {
 	handler *Handler
 	name    string
 	rules   atomic.Pointer[listener]
+
+	meters   [meters]meter
+	accepted atomic.Uint64 // connections
+	conns    atomic.Int64  // those that are open and net/http's
 }

@@ -40,6 +40,8 @@ func (w *idleWatch) state(c net.Conn, s http.ConnState) {
 	switch s {
 	case http.StateNew:
 		w.conns.Store(c, &waiting{})
+		w.front.accepted.Add(1)
+		w.front.conns.Add(1)
 		if w.count.Add(1) == 1 {
 			w.again()
 		}
@@ -54,6 +56,7 @@ func (w *idleWatch) state(c net.Conn, s http.ConnState) {
 	case http.StateHijacked, http.StateClosed:
 		if _, ok := w.conns.LoadAndDelete(c); ok {
 			w.count.Add(-1)
+			w.front.conns.Add(-1)
 		}
 	}
 }

@@ -112,25 +112,40 @@ func sendFailure(err error) failure {
 	return f
 }
 
-// failures counts by reason. Its zero value is empty.
-type failures struct {
-	mu     sync.Mutex
-	counts map[Reason]uint64
+// A blame is a reason with the side it is laid at.
+type blame struct {
+	reason Reason
+	side   Side
 }
 
-func (f *failures) count(r Reason) {
+// failures counts by reason and side. Its zero value is empty.
+type failures struct {
+	mu     sync.Mutex
+	counts map[blame]uint64
+}
+
+func (f *failures) count(one *failure) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.counts == nil {
-		f.counts = map[Reason]uint64{}
+		f.counts = map[blame]uint64{}
 	}
-	f.counts[r]++
+	f.counts[blame{one.reason, one.side}]++
+}
+
+// all returns the counts so far.
+func (f *failures) all() map[blame]uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.counts)
 }
 
 // Failures returns how many exchanges failed since the node started, by
 // reason, those without a route included.
 func (h *Handler) Failures() map[Reason]uint64 {
-	h.failures.mu.Lock()
-	defer h.failures.mu.Unlock()
-	return maps.Clone(h.failures.counts)
+	by := map[Reason]uint64{}
+	for b, n := range h.failures.all() {
+		by[b.reason] += n
+	}
+	return by
 }

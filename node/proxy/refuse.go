@@ -43,6 +43,7 @@ func (x *exchange) refuse(f *failure) {
 		n = 0
 	}
 	x.sent.Add(int64(n))
+	x.meter.sent.Add(uint64(n))
 	if x.served != nil {
 		x.served.life.counts.Sent(n)
 	}

@@ -121,7 +121,7 @@ func (x *exchange) copyTrailer(res *http.Response, announced int) {
 // still be told, and abruptly where not.
 func (x *exchange) fail(f *failure) {
 	x.failed = f
-	x.front.handler.failures.count(f.reason)
+	x.front.handler.failures.count(f)
 	ours := f.side == SideUpstream || f.side == SideNetwork || f.side == SideNode
 	if x.served != nil && ours {
 		x.served.life.counts.Fail()

@@ -38,7 +38,7 @@ func (h *Handler) attach(r, old *route.Route) {
 	if old != nil && old.Created == r.Created {
 		s.life = old.Runtime.(*served).life
 	} else {
-		s.life = &life{counts: h.cfg.Book.Route(r.Name, r.Created)}
+		s.life = &life{counts: h.cfg.Book.Route(r.Name, r.Created), all: &h.running}
 	}
 	if old != nil {
 		s.inherit(old.Runtime.(*served))
@@ -120,6 +120,7 @@ func (s *served) release() {
 // is written in between: its counters and its running exchanges.
 type life struct {
 	counts *report.Counters
+	all    *tally // of all routes
 
 	mu      sync.Mutex
 	running *exchange // the first of a list
@@ -129,6 +130,8 @@ type life struct {
 
 // begin enters an exchange.
 func (l *life) begin(x *exchange) {
+	l.all.now.Add(1)
+	l.all.begun.Add(1)
 	l.counts.Begin()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,6 +142,7 @@ func (l *life) begin(x *exchange) {
 	l.running = x
 	if l.last != nil { // it was matched a moment ago
 		l.doom(x)
+		l.all.keep(l)
 	}
 }
 
@@ -157,8 +161,22 @@ func (l *life) end(x *exchange) {
 	if x.doomed != nil {
 		x.doomed.Stop()
 	}
+	if l.last != nil && l.running == nil {
+		l.all.drop(l)
+	}
 	l.mu.Unlock()
+	l.all.now.Add(-1) // before a report can say that it ended
 	l.counts.End()
+}
+
+// exchanges are those that run now.
+func (l *life) exchanges() (all []*exchange) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for x := l.running; x != nil; x = x.next {
+		all = append(all, x)
+	}
+	return all
 }
 
 // retire says that the route is removed, and does with its running exchanges
@@ -167,6 +185,9 @@ func (l *life) retire(last *route.Route) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last = last
+	if l.running != nil {
+		l.all.keep(l)
+	}
 	for x := l.running; x != nil; x = x.next {
 		l.doom(x)
 	}

@@ -49,7 +49,7 @@ func Server(h *Handler, listener string) *http.Server {
 			SendPingTimeout:               pingAfter,
 			PingTimeout:                   pingTimeout,
 		},
-		BaseContext:                  func(net.Listener) context.Context { return h.running },
+		BaseContext:                  func(net.Listener) context.Context { return h.base },
 		ConnContext:                  listen.ConnContext,
 		ConnState:                    (&idleWatch{front: f}).state,
 		DisableGeneralOptionsHandler: true,

@@ -46,7 +46,7 @@ func (x *exchange) switchProtocols(res *http.Response) {
 	s.run(early)
 	if f, ok := ended(s.cause()); ok {
 		x.failed = &f
-		x.front.handler.failures.count(f.reason)
+		x.front.handler.failures.count(&f)
 	}
 }
 
