@@ -50,6 +50,9 @@ type Config struct {
 	// DrainTimeout is how long running exchanges may take to end when the
 	// node stops. Default 30 s; negative is not at all.
 	DrainTimeout time.Duration
+	// InProcess says that the process is more than this node, so that the node
+	// rejects what is wanted of it when that would stop the process.
+	InProcess bool
 	// AllowUnixUpstreams lets whoever may write routes reach the unix sockets
 	// of this machine.
 	AllowUnixUpstreams bool
@@ -61,6 +64,8 @@ type Config struct {
 	Log *slog.Logger
 	// Version of the software, told to control planes.
 	Version string
+
+	quiet time.Duration // quietTime outside tests
 }
 
 // A Listener is where public traffic of one listener name comes in.
@@ -90,6 +95,7 @@ func (c Config) withDefaults() (Config, error) {
 	if len(c.Listeners) == 0 {
 		c.Listeners = map[string]Listener{defaultListener: {Addr: defaultAddr}}
 	}
+	c.quiet = cmp.Or(c.quiet, quietTime)
 	c.DrainTimeout = max(cmp.Or(c.DrainTimeout, defaultDrain), 0)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

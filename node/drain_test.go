@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -70,6 +71,107 @@ func TestNodeDrainsWhenThatIsWanted(t *testing.T) {
 			t.Errorf("step %d: the answer is %d %q, with Connection %q", i, status, body, h.Get("Connection"))
 		}
 	}
+}
+
+// wants writes what is wanted of the node "n", and waits until it has heard of it.
+func (p *plane) wants(w *signalboxv1.NodeWanted) *signalboxv1.Ack {
+	p.t.Helper()
+	return p.acked(p.write([]*signalboxv1.Record{{Record: &signalboxv1.Record_Node{Node: &signalboxv1.Node{Name: "n", Wanted: w}}}}))
+}
+
+func TestADrainEndsWhatRunsWhenItsTimeIsOver(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}})
+	asked := make(chan string, 2)
+	p.put("/ws", sockets(t, asked, nil, nil))
+	p.put("/a", target(t, "a"))
+	in := n.dial(append([]string{"GET /ws/other HTTP/1.1"}, toWebSocket...)...)
+	switched(t, in)
+	p.until("that it runs", func(m *signalboxv1.ConnectRequest) bool { return m.GetReport().GetOpenStreams() == 1 })
+
+	// What is for another process is not for this one.
+	p.wants(&signalboxv1.NodeWanted{Drain: true, DrainTimeout: durationpb.New(100 * time.Millisecond), StopEpoch: n.epoch - 1})
+	if got, err := io.ReadAll(in); err != nil || string(got) != goingAway {
+		t.Errorf("the WebSocket ended with % x, %v", got, err)
+	}
+	n.readyz(http.StatusServiceUnavailable)
+	p.until("that nothing runs", func(m *signalboxv1.ConnectRequest) bool {
+		return m.GetReport() != nil && m.GetReport().OpenStreams != nil && m.GetReport().GetOpenStreams() == 0
+	})
+	if status, body, _ := n.get("/a"); status != http.StatusOK || body != "a /a" {
+		t.Errorf("drained, it answers %d %q", status, body)
+	}
+	refused := n.dial(append([]string{"GET /ws/other HTTP/1.1"}, toWebSocket...)...)
+	if res, err := http.ReadResponse(refused, nil); err != nil || res.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("an upgrade is answered %v, %v", res, err)
+	}
+	p.wants(nil)
+	n.readyz(http.StatusOK)
+	switched(t, n.dial(append([]string{"GET /ws/other HTTP/1.1"}, toWebSocket...)...))
+}
+
+func TestAProcessThatIsWantedToStopEndsOnceItIsDrained(t *testing.T) {
+	t.Run("when nothing has run for a while", func(t *testing.T) {
+		p := newPlane(t, "cp1")
+		n := start(t, Config{ControlPlanes: []string{p.addr}, quiet: 50 * time.Millisecond})
+		begun, finish := make(chan struct{}), make(chan struct{})
+		slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(begun)
+			<-finish
+			_, _ = io.WriteString(w, "done")
+		}))
+		t.Cleanup(slow.Close)
+		p.put("/slow", slow.URL)
+		p.put("/a", target(t, "a"))
+		answered := make(chan string, 1)
+		go func() {
+			_, body, _ := n.get("/slow")
+			answered <- body
+		}()
+		<-begun
+		p.wants(&signalboxv1.NodeWanted{Drain: true, StopEpoch: n.epoch})
+		n.readyz(http.StatusServiceUnavailable)
+		if status, _, _ := n.get("/a"); status != http.StatusOK { // others come still
+			t.Errorf("it answers %d", status)
+		}
+		select {
+		case err := <-n.ended:
+			t.Errorf("it ended with %v while an exchange was running", err)
+		default:
+		}
+		close(finish)
+		if body := <-answered; body != "done" {
+			t.Errorf("the exchange is answered %q", body)
+		}
+		if err := <-n.ended; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+		p.until("goodbye", func(m *signalboxv1.ConnectRequest) bool { return m.GetGoodbye() != nil })
+	})
+	t.Run("when the time of the drain is over", func(t *testing.T) {
+		p := newPlane(t, "cp1")
+		n := start(t, Config{ControlPlanes: []string{p.addr}})
+		asked := make(chan string, 2)
+		p.put("/ws", sockets(t, asked, nil, nil))
+		in := n.dial(append([]string{"GET /ws/other HTTP/1.1"}, toWebSocket...)...)
+		switched(t, in)
+		p.wants(&signalboxv1.NodeWanted{Drain: true, DrainTimeout: durationpb.New(time.Millisecond), StopEpoch: n.epoch})
+		if got, err := io.ReadAll(in); err != nil || string(got) != goingAway {
+			t.Errorf("the WebSocket ended with % x, %v", got, err)
+		}
+		if err := <-n.ended; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+	t.Run("but not when it is more than a node", func(t *testing.T) {
+		p := newPlane(t, "cp1")
+		n := start(t, Config{ControlPlanes: []string{p.addr}, InProcess: true, quiet: time.Millisecond})
+		ack := p.wants(&signalboxv1.NodeWanted{Drain: true, DrainTimeout: &durationpb.Duration{}, StopEpoch: n.epoch})
+		if r := ack.GetRejections(); len(r) != 1 || r[0].GetKind() != signalboxv1.Kind_KIND_NODE || !strings.Contains(r[0].GetReason(), "more than a node") {
+			t.Errorf("rejected are %v", r)
+		}
+		n.readyz(http.StatusOK)
+	})
 }
 
 // A request that runs when the node is told to stop is answered, what it

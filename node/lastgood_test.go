@@ -159,7 +159,7 @@ func FuzzParseState(f *testing.F) {
 				t.Fatalf("taken are %v", changes)
 			}
 			tab := &table{
-				node: "n", server: proxy.New(proxy.Config{}), log: slog.New(slog.DiscardHandler), drain: func(bool) {},
+				node: "n", server: proxy.New(proxy.Config{}), log: slog.New(slog.DiscardHandler), wanted: func(*signalboxv1.NodeWanted) error { return nil },
 				routes: route.New(route.Config{}),
 			}
 			for _, c := range changes {

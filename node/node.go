@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,10 @@ type Node struct {
 	// wanted says that operators want the node to drain, stopping that it is
 	// about to end; draining is either.
 	wanted, stopping, draining atomic.Bool
+
+	mu     sync.Mutex
+	wished wish          // what operators want
+	wake   chan struct{} // has an element when wished is another
 }
 
 // New returns a node, or an error that names the field of c that is wrong.
@@ -50,14 +55,15 @@ func New(c Config) (*Node, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{conf: c, log: c.Log, epoch: time.Now().UnixNano(), book: report.New()}
+	n := &Node{conf: c, log: c.Log, epoch: time.Now().UnixNano(), book: report.New(),
+		wake: make(chan struct{}, 1)}
 	n.pools = upstream.New(upstream.Config{AllowUnix: c.AllowUnixUpstreams})
 	n.proxy = proxy.New(proxy.Config{
 		Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample,
 		Ready: func() bool { return n.table.served.Load() },
 	})
 	n.table = &table{
-		node: c.ID, server: n.proxy, log: c.Log, drain: n.want,
+		node: c.ID, server: n.proxy, log: c.Log, wanted: n.want,
 		routes: route.New(route.Config{UnixSockets: c.AllowUnixUpstreams}),
 	}
 	if c.StateDir != "" {
@@ -143,6 +149,8 @@ func (n *Node) status() feed.Status {
 // Then it calls itself not ready, stops accepting, lets running exchanges end
 // for DrainTimeout, and says goodbye to control planes. When it returns,
 // everything it started has stopped. A node is run once.
+//
+// It ends by itself when that is wanted of this process: see NodeWanted.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.Listen(ctx); err != nil {
 		return err
@@ -184,15 +192,25 @@ func (n *Node) Run(ctx context.Context) error {
 		g.Go(func() error { return n.admin.run(failed) })
 	}
 
+	// 5. what is wanted of it
+	limit, told := n.conf.DrainTimeout, make(chan time.Duration, 1)
+	g.Go(func() error {
+		if limit, stop := n.obey(failed); stop {
+			told <- limit
+		}
+		return nil
+	})
+
 	select {
 	case <-ctx.Done():
 	case <-failed.Done():
+	case limit = <-told:
 	}
 	n.log.Info("stopping")
 	n.stopping.Store(true)
 	n.drain()
 	n.proxy.Drain()
-	n.finish(context.WithoutCancel(ctx))
+	n.finish(context.WithoutCancel(ctx), limit)
 	stop()
 	err = g.Wait()
 	keepNoMore()
@@ -236,7 +254,7 @@ func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
 	c := feed.Config{
 		Node: n.conf.ID, Epoch: n.epoch, Version: n.conf.Version, Labels: n.conf.Labels, Listeners: listeners,
 		Seeds: n.conf.ControlPlanes, Key: n.conf.key(), TLS: conf, AllowPlaintext: n.conf.AllowPlaintext,
-		Applier: n.table, Reports: func() feed.Reports { return n.book.Reader() }, Start: start, Log: n.log,
+		Applier: n.table, Reports: func() feed.Reports { return n.book.Reader() }, Open: n.proxy.Running, Start: start, Log: n.log,
 	}
 	if id := n.identity; id != nil {
 		c.TLS, c.Refused = id.TLS(), id.Refused
@@ -280,21 +298,4 @@ func newIdentity(c *Config) (*identity.Identity, error) {
 		return nil, fmt.Errorf("identity folder: %w", err)
 	}
 	return id, nil
-}
-
-// want takes note of whether operators want the node to drain.
-func (n *Node) want(drain bool) {
-	if n.wanted.Swap(drain) != drain {
-		n.log.Info("drain wanted", "drain", drain)
-	}
-	n.drain()
-}
-
-// drain makes the node call itself what it is.
-func (n *Node) drain() {
-	draining := n.wanted.Load() || n.stopping.Load()
-	n.draining.Store(draining)
-	if c := n.client.Load(); c != nil {
-		c.Drain(draining)
-	}
 }

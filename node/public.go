@@ -66,11 +66,11 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // farewell is how long exchanges have to end once they are told to.
 const farewell = time.Second
 
-// finish stops accepting, lets running exchanges end for as long as they may,
+// finish stops accepting, lets running exchanges end for as long as limit,
 // and ends what is left: protocols that were switched, which might never end by
 // themselves, and then exchanges that took too long.
-func (n *Node) finish(ctx context.Context) {
-	left := n.shutdown(ctx, n.fronts, n.conf.DrainTimeout)
+func (n *Node) finish(ctx context.Context, limit time.Duration) {
+	left := n.shutdown(ctx, n.fronts, limit)
 	for _, f := range left {
 		n.log.Warn("exchanges are cut off", "listener", f.name)
 	}

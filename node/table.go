@@ -27,8 +27,9 @@ type table struct {
 	node   string
 	server server
 	log    *slog.Logger
-	// drain is told whether the node is wanted to drain.
-	drain func(bool)
+	// wanted is told what is wanted of the node, nil for nothing. It says why
+	// that cannot be.
+	wanted func(*signalboxv1.NodeWanted) error
 	// keep is told of every change. Nil when nothing is kept.
 	keep func(applied)
 	// served says that there was a first change.
@@ -143,16 +144,19 @@ func (t *table) want(c *feed.Change, n *signalboxv1.Node) []*signalboxv1.Rejecti
 			gone = gone || k.GetKind() == signalboxv1.Kind_KIND_NODE && k.GetName() == t.node
 		}
 		if gone {
-			t.drain(false)
+			_ = t.wanted(nil) // which always can be
 		}
 		return nil
 	}
-	if err := rules.Node(n); err != nil {
+	err := rules.Node(n)
+	if err == nil {
+		err = t.wanted(n.GetWanted())
+	}
+	if err != nil {
 		return []*signalboxv1.Rejection{{
 			Kind: signalboxv1.Kind_KIND_NODE, Name: n.GetName(), Revision: n.GetMeta().GetRevision(), Reason: err.Error(),
 		}}
 	}
-	t.drain(n.GetWanted().GetDrain())
 	return nil
 }
 

@@ -130,6 +130,7 @@ func (u *upFlags) newNode(ctx context.Context, pl *plane, key string, log *slog.
 		return nil, err
 	}
 	c.ControlPlanes, c.Key, c.AllowPlaintext = []string{own}, key, true
+	c.InProcess = true
 	c.StateDir = filepath.Join(u.data, "node")
 	n, err := node.New(c)
 	if err != nil {

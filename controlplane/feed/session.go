@@ -113,7 +113,7 @@ func (ss *session) receive() error {
 		case *signalboxv1.ConnectRequest_Ack:
 			ss.acked(m.Ack)
 		case *signalboxv1.ConnectRequest_Report:
-			ss.link.Heard(m.Report.GetReady())
+			ss.link.Heard(m.Report.GetReady(), m.Report.OpenStreams)
 			ss.Tally.Report(ss.hello.GetNode(), ss.hello.GetEpoch(), m.Report.GetRoutes())
 		case *signalboxv1.ConnectRequest_Feed:
 			ss.asked(m.Feed)

@@ -40,7 +40,8 @@ type node struct {
 	labels     map[string]string
 	listeners  map[string]string
 	ready      bool
-	acked      bool // since it last joined
+	open       *int64 // exchanges that run, nil when it is not said
+	acked      bool   // since it last joined
 	serving    store.Version
 	rejections map[store.Key]refusal
 	link       *Link                  // its stream to this replica, or nil
@@ -93,7 +94,7 @@ func (ns *Nodes) Join(h *signalboxv1.Hello) (*Link, error) {
 	n.acked = h.GetServing().GetEpoch() != ""
 	n.epoch, n.version, n.labels, n.listeners = h.GetEpoch(), h.GetSoftwareVersion(), h.GetLabels(), h.GetListeners()
 	n.ready, n.serving = h.GetReady(), versionOf(h.GetServing())
-	n.rejections = map[store.Key]refusal{}
+	n.rejections, n.open = map[store.Key]refusal{}, nil
 	n.refuse(h.GetRejections())
 	n.link = &Link{nodes: ns, node: n, gone: make(chan struct{})}
 	ns.heard(n)
@@ -132,8 +133,9 @@ func (l *Link) Ack(a *signalboxv1.Ack) {
 	}
 }
 
-// Heard takes note that the node is there, and whether it is ready.
-func (l *Link) Heard(ready bool) {
+// Heard takes note that the node is there, whether it is ready, and how many
+// exchanges run on it, if it says so.
+func (l *Link) Heard(ready bool, open *int64) {
 	ns, n := l.nodes, l.node
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -141,6 +143,7 @@ func (l *Link) Heard(ready bool) {
 		return
 	}
 	ns.heard(n)
+	n.open = open // comes and goes all the time: no change of standing
 	if n.ready != ready {
 		n.ready = ready
 		ns.touch(n)
@@ -156,7 +159,7 @@ func (l *Link) Leave(goodbye bool) {
 	if n.link != l {
 		return
 	}
-	n.link, n.acked = nil, false
+	n.link, n.acked, n.open = nil, false, nil
 	if goodbye {
 		n.lease, n.ready = nil, false
 	}
@@ -179,7 +182,7 @@ func (ns *Nodes) Leased(name string, lease *signalboxv1.NodeLease) {
 	newer := lease.GetEpoch() > n.epoch
 	if newer && n.link != nil { // the newer process is fed elsewhere
 		close(n.link.gone)
-		n.link, n.acked = nil, false
+		n.link, n.acked, n.open = nil, false, nil
 	}
 	if lease != nil && n.link == nil && lease.GetEpoch() >= n.epoch {
 		if newer {
@@ -387,6 +390,9 @@ func (n *node) observed(current func(store.Key) store.Revision) *signalboxv1.Nod
 		Labels:          maps.Clone(n.labels),
 		Listeners:       maps.Clone(n.listeners),
 		Ready:           n.ready && n.live(),
+	}
+	if n.open != nil {
+		o.OpenStreams = proto.Int64(*n.open)
 	}
 	if n.serving.Epoch != "" {
 		o.Serving = &signalboxv1.Version{Epoch: n.serving.Epoch, Revision: int64(n.serving.Revision)}

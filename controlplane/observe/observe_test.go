@@ -309,7 +309,7 @@ func TestChanged(t *testing.T) {
 	if names, _, _ := ns.Changed(now); names != nil {
 		t.Errorf("changed without a change: %v", names)
 	}
-	a.Heard(false)
+	a.Heard(false, nil)
 	<-next
 	if names, _, _ := ns.Changed(now); !slices.Equal(names, []string{"a"}) {
 		t.Errorf("changed: %v", names)

@@ -43,6 +43,8 @@ type Config struct {
 	Applier Applier
 	// Reports returns what the node carried, for one stream.
 	Reports func() Reports
+	// Open returns how many exchanges run. Default: nobody is told.
+	Open func() int64
 	// Start is applied before anything is asked for: what the node served
 	// when it was last running, if that is known. The first is whole.
 	Start []*Change

@@ -35,6 +35,8 @@ type sender struct {
 	reports Reports
 	// ready is asked whenever something is sent that says so.
 	ready func() bool
+	// open is asked for what runs whenever a report is sent; nil if nobody knows.
+	open func() int64
 	// heartbeat is how long an idle node is silent at most.
 	heartbeat time.Duration
 	// since is when the message now being sent was begun, in nanoseconds
@@ -149,9 +151,11 @@ func (s *sender) report(must bool) error {
 		var first []*signalboxv1.RouteReport
 		first, rest = split(rest)
 		s.said = s.ready()
-		err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{
-			Report: &signalboxv1.Report{Routes: first, Ready: s.said},
-		}})
+		report := &signalboxv1.Report{Routes: first, Ready: s.said}
+		if s.open != nil {
+			report.OpenStreams = proto.Int64(s.open())
+		}
+		err := s.send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{Report: report}})
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func (a *attempt) run(ctx context.Context, c *Config, ready func() bool, post fu
 		return why(ctx, err)
 	}
 	post(event{stream: a.number})
-	s := &sender{stream: stream, out: a.out, reports: c.Reports(), ready: ready, heartbeat: c.timing.heartbeat}
+	s := &sender{stream: stream, out: a.out, reports: c.Reports(), ready: ready, open: c.Open, heartbeat: c.timing.heartbeat}
 	var running sync.WaitGroup
 	running.Go(func() { s.run(ctx) })
 	running.Go(func() { a.watch(ctx, c.timing, healthv1.NewHealthClient(conn), s) })

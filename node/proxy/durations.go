@@ -34,7 +34,8 @@ var cellBounds = makeCellBounds()
 
 func makeCellBounds() (bounds [cells - 1]int64) {
 	for i := range natives + 1 {
-		bounds[i] = nanos(math.Exp2(minPower + float64(i)/(1<<schema)))
+		// Rounded down: that is the last whole nanosecond in the bucket.
+		bounds[i] = int64(math.Exp2(minPower+float64(i)/(1<<schema)) * 1e9)
 	}
 	for i, seconds := range classic {
 		bounds[natives+1+i] = nanos(seconds)
@@ -104,5 +105,5 @@ func nativeOf(cell int) int {
 		return maxPower<<schema + 1
 	}
 	// The bound's own bucket, or that which a classic bound divides.
-	return int(math.Ceil(math.Log2(float64(cellBounds[cell])/1e9)*(1<<schema) - 1e-4))
+	return int(math.Ceil(math.Log2(float64(cellBounds[cell])/1e9)*(1<<schema) - 1e-6))
 }

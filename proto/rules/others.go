@@ -51,7 +51,18 @@ func Node(n *signalboxv1.Node) error {
 	}
 	var f findings
 	f.wrap("name", NodeName(n.GetName()))
-	labels(&f, "wanted.labels", n.GetWanted().GetLabels())
+	w := n.GetWanted()
+	labels(&f, "wanted.labels", w.GetLabels())
+	duration(&f, "wanted.drain_timeout", w.GetDrainTimeout(), 0)
+	if w.GetDrainTimeout() != nil && !w.GetDrain() {
+		f.add("wanted.drain_timeout", "is for a drain: set drain too, or leave it out")
+	}
+	switch {
+	case w.GetStopEpoch() < 0:
+		f.add("wanted.stop_epoch", "must be a process's epoch, as it is observed, or 0 for none")
+	case w.GetStopEpoch() > 0 && !w.GetDrain():
+		f.add("wanted.stop_epoch", "is for a drain: set drain too, or leave it out")
+	}
 	return f.err()
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -150,9 +151,18 @@ func TestOthers(t *testing.T) {
 		"a key's scopes are known":             {rules.APIKey(&signalboxv1.ApiKey{Name: "ci", Scopes: []string{"routes"}}), []string{"scopes[0]"}},
 		"only a node's key is bound to a node": {rules.APIKey(&signalboxv1.ApiKey{Name: "ci", Scopes: []string{"admin"}, Node: "n"}), []string{"node"}},
 		"a key bound to a node is right":       {rules.APIKey(&signalboxv1.ApiKey{Name: "n", Scopes: []string{"node"}, Node: "n"}), nil},
-		"a node's name is a host name":         {rules.Node(&signalboxv1.Node{Name: "a/b"}), []string{"name"}},
-		"a listener's name is simple":          {rules.Listener(&signalboxv1.Listener{Name: "A"}), []string{"name"}},
-		"trusted proxies are prefixes":         {rules.Listener(&signalboxv1.Listener{Name: "a", TrustedProxies: []string{"10.0.0.0/8", "10.0.0"}}), []string{"trusted_proxies[1]"}},
+		"a drain may end": {rules.Node(&signalboxv1.Node{Name: "n", Wanted: &signalboxv1.NodeWanted{
+			Drain: true, DrainTimeout: &durationpb.Duration{}, StopEpoch: 1,
+		}}), nil},
+		"what does not drain is not stopped": {rules.Node(&signalboxv1.Node{Name: "n", Wanted: &signalboxv1.NodeWanted{
+			DrainTimeout: durationpb.New(time.Second), StopEpoch: 1,
+		}}), []string{"wanted.drain_timeout", "wanted.stop_epoch"}},
+		"a time to drain is not negative": {rules.Node(&signalboxv1.Node{Name: "n", Wanted: &signalboxv1.NodeWanted{
+			Drain: true, DrainTimeout: durationpb.New(-1), StopEpoch: -1,
+		}}), []string{"wanted.drain_timeout", "wanted.stop_epoch"}},
+		"a node's name is a host name": {rules.Node(&signalboxv1.Node{Name: "a/b"}), []string{"name"}},
+		"a listener's name is simple":  {rules.Listener(&signalboxv1.Listener{Name: "A"}), []string{"name"}},
+		"trusted proxies are prefixes": {rules.Listener(&signalboxv1.Listener{Name: "a", TrustedProxies: []string{"10.0.0.0/8", "10.0.0"}}), []string{"trusted_proxies[1]"}},
 	} {
 		if diff := cmp.Diff(c.want, fields(c.err)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

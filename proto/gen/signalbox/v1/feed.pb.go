@@ -1031,7 +1031,10 @@ type Report struct {
 	// Routes that carried something.
 	Routes []*RouteReport `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
 	// Ready is what its own readiness check answers now.
-	Ready         bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
+	// Open streams is the number of exchanges and upgraded connections running
+	// now, of all routes there are and were.
+	OpenStreams   *int64 `protobuf:"varint,3,opt,name=open_streams,json=openStreams,proto3,oneof" json:"open_streams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1078,6 +1081,13 @@ func (x *Report) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *Report) GetOpenStreams() int64 {
+	if x != nil && x.OpenStreams != nil {
+		return *x.OpenStreams
+	}
+	return 0
 }
 
 // RouteReport is what one route carried on the reporting node. Its counts
@@ -1282,10 +1292,12 @@ const file_signalbox_v1_feed_proto_rawDesc = "" +
 	"rejections\x18\x02 \x03(\v2\x17.signalbox.v1.RejectionR\n" +
 	"rejections\x12\x14\n" +
 	"\x05ready\x18\x03 \x01(\bR\x05ready\x123\n" +
-	"\baccepted\x18\x04 \x03(\v2\x17.signalbox.v1.RecordKeyR\baccepted\"Q\n" +
+	"\baccepted\x18\x04 \x03(\v2\x17.signalbox.v1.RecordKeyR\baccepted\"\x8a\x01\n" +
 	"\x06Report\x121\n" +
 	"\x06routes\x18\x01 \x03(\v2\x19.signalbox.v1.RouteReportR\x06routes\x12\x14\n" +
-	"\x05ready\x18\x02 \x01(\bR\x05ready\"\xeb\x01\n" +
+	"\x05ready\x18\x02 \x01(\bR\x05ready\x12&\n" +
+	"\fopen_streams\x18\x03 \x01(\x03H\x00R\vopenStreams\x88\x01\x01B\x0f\n" +
+	"\r_open_streams\"\xeb\x01\n" +
 	"\vRouteReport\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\tR\x05route\x12)\n" +
 	"\x10created_revision\x18\x02 \x01(\x03R\x0fcreatedRevision\x127\n" +
@@ -1407,6 +1419,7 @@ func file_signalbox_v1_feed_proto_init() {
 		(*Record_Listener)(nil),
 		(*Record_Node)(nil),
 	}
+	file_signalbox_v1_feed_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

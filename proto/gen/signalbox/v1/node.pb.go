@@ -183,8 +183,21 @@ type NodeWanted struct {
 	// for one that may be in wrong hands: streams opened with them end, and the
 	// node has to join anew with an API key. Absent: none is refused.
 	CertificatesFrom *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=certificates_from,json=certificatesFrom,proto3" json:"certificates_from,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Drain timeout is how long what runs on the node may still take, from when
+	// the node hears that it is to drain. Then upgraded connections and exchanges
+	// are ended as at a stop of the node: WebSockets with the status 1001,
+	// exchanges with 503 or, where an answer has begun, abruptly. What comes later
+	// is served still, but upgrades are refused with 503. Zero is at once. Absent:
+	// nothing is ended. Only with drain.
+	DrainTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
+	// Stop epoch asks one process of the node to exit, with code 0, once it is
+	// drained: when nothing has run on it for 5 s, or when the drain timeout is
+	// over. It is the process whose epoch this is; whichever is started after it
+	// serves on, drained, so that who restarts processes is not kept busy. 0:
+	// none. A process that is more than a node rejects it. Only with drain.
+	StopEpoch     int64 `protobuf:"varint,5,opt,name=stop_epoch,json=stopEpoch,proto3" json:"stop_epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NodeWanted) Reset() {
@@ -238,6 +251,20 @@ func (x *NodeWanted) GetCertificatesFrom() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *NodeWanted) GetDrainTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DrainTimeout
+	}
+	return nil
+}
+
+func (x *NodeWanted) GetStopEpoch() int64 {
+	if x != nil {
+		return x.StopEpoch
+	}
+	return 0
+}
+
 // NodeObserved is what a node said of itself, and when.
 type NodeObserved struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -265,7 +292,12 @@ type NodeObserved struct {
 	Rejections []*Rejection `protobuf:"bytes,10,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Ready is what the node's own readiness check answers; false unless it is
 	// live.
-	Ready         bool `protobuf:"varint,11,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,11,opt,name=ready,proto3" json:"ready,omitempty"`
+	// Open streams is how many exchanges and upgraded connections ran on the node
+	// when it last reported here: a node that drains is drained when it is 0.
+	// Absent when the node has no stream to the answering control plane, or does
+	// not report it.
+	OpenStreams   *int64 `protobuf:"varint,12,opt,name=open_streams,json=openStreams,proto3,oneof" json:"open_streams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -375,6 +407,13 @@ func (x *NodeObserved) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *NodeObserved) GetOpenStreams() int64 {
+	if x != nil && x.OpenStreams != nil {
+		return *x.OpenStreams
+	}
+	return 0
 }
 
 // ListNodesRequest asks for nodes.
@@ -857,15 +896,18 @@ const file_signalbox_v1_node_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06wanted\x18\x02 \x01(\v2\x18.signalbox.v1.NodeWantedR\x06wanted\x126\n" +
 	"\bobserved\x18\x03 \x01(\v2\x1a.signalbox.v1.NodeObservedR\bobserved\x12&\n" +
-	"\x04meta\x18\x04 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"\xe4\x01\n" +
+	"\x04meta\x18\x04 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"\xc3\x02\n" +
 	"\n" +
 	"NodeWanted\x12\x14\n" +
 	"\x05drain\x18\x01 \x01(\bR\x05drain\x12<\n" +
 	"\x06labels\x18\x02 \x03(\v2$.signalbox.v1.NodeWanted.LabelsEntryR\x06labels\x12G\n" +
-	"\x11certificates_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10certificatesFrom\x1a9\n" +
+	"\x11certificates_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10certificatesFrom\x12>\n" +
+	"\rdrain_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\x12\x1d\n" +
+	"\n" +
+	"stop_epoch\x18\x05 \x01(\x03R\tstopEpoch\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfc\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x05\n" +
 	"\fNodeObserved\x12-\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x17.signalbox.v1.NodeStateR\x05state\x12)\n" +
 	"\x10software_version\x18\x02 \x01(\tR\x0fsoftwareVersion\x12\x14\n" +
@@ -880,13 +922,15 @@ const file_signalbox_v1_node_proto_rawDesc = "" +
 	"rejections\x18\n" +
 	" \x03(\v2\x17.signalbox.v1.RejectionR\n" +
 	"rejections\x12\x14\n" +
-	"\x05ready\x18\v \x01(\bR\x05ready\x1a<\n" +
+	"\x05ready\x18\v \x01(\bR\x05ready\x12&\n" +
+	"\fopen_streams\x18\f \x01(\x03H\x00R\vopenStreams\x88\x01\x01\x1a<\n" +
 	"\x0eListenersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
+	"\r_open_streams\"\x87\x01\n" +
 	"\x10ListNodesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -966,10 +1010,10 @@ var file_signalbox_v1_node_proto_goTypes = []any{
 	nil,                           // 14: signalbox.v1.NodeObserved.LabelsEntry
 	(*Meta)(nil),                  // 15: signalbox.v1.Meta
 	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*Version)(nil),               // 17: signalbox.v1.Version
-	(*Rejection)(nil),             // 18: signalbox.v1.Rejection
-	(Wait)(0),                     // 19: signalbox.v1.Wait
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*Version)(nil),               // 18: signalbox.v1.Version
+	(*Rejection)(nil),             // 19: signalbox.v1.Rejection
+	(Wait)(0),                     // 20: signalbox.v1.Wait
 	(*WriteResult)(nil),           // 21: signalbox.v1.WriteResult
 }
 var file_signalbox_v1_node_proto_depIdxs = []int32{
@@ -978,34 +1022,35 @@ var file_signalbox_v1_node_proto_depIdxs = []int32{
 	15, // 2: signalbox.v1.Node.meta:type_name -> signalbox.v1.Meta
 	12, // 3: signalbox.v1.NodeWanted.labels:type_name -> signalbox.v1.NodeWanted.LabelsEntry
 	16, // 4: signalbox.v1.NodeWanted.certificates_from:type_name -> google.protobuf.Timestamp
-	0,  // 5: signalbox.v1.NodeObserved.state:type_name -> signalbox.v1.NodeState
-	17, // 6: signalbox.v1.NodeObserved.serving:type_name -> signalbox.v1.Version
-	16, // 7: signalbox.v1.NodeObserved.last_contact:type_name -> google.protobuf.Timestamp
-	13, // 8: signalbox.v1.NodeObserved.listeners:type_name -> signalbox.v1.NodeObserved.ListenersEntry
-	14, // 9: signalbox.v1.NodeObserved.labels:type_name -> signalbox.v1.NodeObserved.LabelsEntry
-	18, // 10: signalbox.v1.NodeObserved.rejections:type_name -> signalbox.v1.Rejection
-	1,  // 11: signalbox.v1.ListNodesResponse.nodes:type_name -> signalbox.v1.Node
-	17, // 12: signalbox.v1.ListNodesResponse.version:type_name -> signalbox.v1.Version
-	1,  // 13: signalbox.v1.GetNodeResponse.node:type_name -> signalbox.v1.Node
-	1,  // 14: signalbox.v1.PutNodeRequest.node:type_name -> signalbox.v1.Node
-	19, // 15: signalbox.v1.PutNodeRequest.wait:type_name -> signalbox.v1.Wait
-	20, // 16: signalbox.v1.PutNodeRequest.wait_timeout:type_name -> google.protobuf.Duration
-	1,  // 17: signalbox.v1.PutNodeResponse.node:type_name -> signalbox.v1.Node
-	21, // 18: signalbox.v1.PutNodeResponse.result:type_name -> signalbox.v1.WriteResult
-	21, // 19: signalbox.v1.DeleteNodeResponse.result:type_name -> signalbox.v1.WriteResult
-	4,  // 20: signalbox.v1.NodeService.ListNodes:input_type -> signalbox.v1.ListNodesRequest
-	6,  // 21: signalbox.v1.NodeService.GetNode:input_type -> signalbox.v1.GetNodeRequest
-	8,  // 22: signalbox.v1.NodeService.PutNode:input_type -> signalbox.v1.PutNodeRequest
-	10, // 23: signalbox.v1.NodeService.DeleteNode:input_type -> signalbox.v1.DeleteNodeRequest
-	5,  // 24: signalbox.v1.NodeService.ListNodes:output_type -> signalbox.v1.ListNodesResponse
-	7,  // 25: signalbox.v1.NodeService.GetNode:output_type -> signalbox.v1.GetNodeResponse
-	9,  // 26: signalbox.v1.NodeService.PutNode:output_type -> signalbox.v1.PutNodeResponse
-	11, // 27: signalbox.v1.NodeService.DeleteNode:output_type -> signalbox.v1.DeleteNodeResponse
-	24, // [24:28] is the sub-list for method output_type
-	20, // [20:24] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	17, // 5: signalbox.v1.NodeWanted.drain_timeout:type_name -> google.protobuf.Duration
+	0,  // 6: signalbox.v1.NodeObserved.state:type_name -> signalbox.v1.NodeState
+	18, // 7: signalbox.v1.NodeObserved.serving:type_name -> signalbox.v1.Version
+	16, // 8: signalbox.v1.NodeObserved.last_contact:type_name -> google.protobuf.Timestamp
+	13, // 9: signalbox.v1.NodeObserved.listeners:type_name -> signalbox.v1.NodeObserved.ListenersEntry
+	14, // 10: signalbox.v1.NodeObserved.labels:type_name -> signalbox.v1.NodeObserved.LabelsEntry
+	19, // 11: signalbox.v1.NodeObserved.rejections:type_name -> signalbox.v1.Rejection
+	1,  // 12: signalbox.v1.ListNodesResponse.nodes:type_name -> signalbox.v1.Node
+	18, // 13: signalbox.v1.ListNodesResponse.version:type_name -> signalbox.v1.Version
+	1,  // 14: signalbox.v1.GetNodeResponse.node:type_name -> signalbox.v1.Node
+	1,  // 15: signalbox.v1.PutNodeRequest.node:type_name -> signalbox.v1.Node
+	20, // 16: signalbox.v1.PutNodeRequest.wait:type_name -> signalbox.v1.Wait
+	17, // 17: signalbox.v1.PutNodeRequest.wait_timeout:type_name -> google.protobuf.Duration
+	1,  // 18: signalbox.v1.PutNodeResponse.node:type_name -> signalbox.v1.Node
+	21, // 19: signalbox.v1.PutNodeResponse.result:type_name -> signalbox.v1.WriteResult
+	21, // 20: signalbox.v1.DeleteNodeResponse.result:type_name -> signalbox.v1.WriteResult
+	4,  // 21: signalbox.v1.NodeService.ListNodes:input_type -> signalbox.v1.ListNodesRequest
+	6,  // 22: signalbox.v1.NodeService.GetNode:input_type -> signalbox.v1.GetNodeRequest
+	8,  // 23: signalbox.v1.NodeService.PutNode:input_type -> signalbox.v1.PutNodeRequest
+	10, // 24: signalbox.v1.NodeService.DeleteNode:input_type -> signalbox.v1.DeleteNodeRequest
+	5,  // 25: signalbox.v1.NodeService.ListNodes:output_type -> signalbox.v1.ListNodesResponse
+	7,  // 26: signalbox.v1.NodeService.GetNode:output_type -> signalbox.v1.GetNodeResponse
+	9,  // 27: signalbox.v1.NodeService.PutNode:output_type -> signalbox.v1.PutNodeResponse
+	11, // 28: signalbox.v1.NodeService.DeleteNode:output_type -> signalbox.v1.DeleteNodeResponse
+	25, // [25:29] is the sub-list for method output_type
+	21, // [21:25] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_node_proto_init() }
@@ -1014,6 +1059,7 @@ func file_signalbox_v1_node_proto_init() {
 		return
 	}
 	file_signalbox_v1_meta_proto_init()
+	file_signalbox_v1_node_proto_msgTypes[2].OneofWrappers = []any{}
 	file_signalbox_v1_node_proto_msgTypes[7].OneofWrappers = []any{}
 	file_signalbox_v1_node_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
