@@ -1,8 +1,10 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -225,11 +227,16 @@ func TestBatchMidway(t *testing.T) {
 	p := start(t, st, func(c *api.Config) { c.Store = &batchLimit{Keeper: st, left: 2} })
 	_, err := p.batch(many(200), true)
 	refused(t, err, codes.Unavailable)
+	var reasons []string
 	var info *errdetails.ErrorInfo
 	for _, d := range status.Convert(err).Details() {
 		if i, ok := d.(*errdetails.ErrorInfo); ok {
-			info = i
+			info = cmp.Or(info, i)
+			reasons = append(reasons, i.GetReason())
 		}
+	}
+	if !slices.Equal(reasons, []string{"PARTLY_WRITTEN", "MAYBE_WRITTEN"}) {
+		t.Errorf("it gives the reasons %q", reasons)
 	}
 	if info.GetMetadata()["written"] != "126" || !strings.Contains(err.Error(), "of the routes 126 were written") {
 		t.Errorf("midway: %v, %v", err, info)

@@ -259,4 +259,7 @@ func TestBehind(t *testing.T) {
 	refused(t, err, codes.Unavailable)
 	_, err = p.routes.PutRoute(bounded(t), &signalboxv1.PutRouteRequest{Route: route("a", "/a")})
 	refused(t, err, codes.Unavailable)
+	if got := reason(err); got != "NOTHING_WRITTEN" {
+		t.Errorf("a write that was not sent gives the reason %q", got)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -219,10 +220,10 @@ func TestStoreUnavailable(t *testing.T) {
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) { refused(t, call(), codes.Unavailable) })
 	}
-	if err := calls["PutRoute"](); !strings.Contains(err.Error(), "not known whether") {
+	if err := calls["PutRoute"](); !strings.Contains(err.Error(), "not known whether") || reason(err) != "MAYBE_WRITTEN" {
 		t.Errorf("a write: %v, want that its outcome is not known", err)
 	}
-	if err := calls["GetRoute"](); strings.Contains(err.Error(), "not known whether") {
+	if err := calls["GetRoute"](); strings.Contains(err.Error(), "not known whether") || reason(err) != "NOTHING_WRITTEN" {
 		t.Errorf("a read: %v", err)
 	}
 	st.SetAvailable(true)
@@ -231,10 +232,23 @@ func TestStoreUnavailable(t *testing.T) {
 	}
 }
 
+// reason is what an error's google.rpc.ErrorInfo gives.
+func reason(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "signalbox" {
+			return info.GetReason()
+		}
+	}
+	return ""
+}
+
 // A full store refuses writes, and says so.
 func TestStoreFull(t *testing.T) {
 	st := mem.New()
 	p := start(t, st, failing(st, store.ErrFull))
 	_, err := p.routes.PutRoute(bounded(t), &signalboxv1.PutRouteRequest{Route: route("a", "/a")})
 	refused(t, err, codes.ResourceExhausted)
+	if got := reason(err); got != "NOTHING_WRITTEN" {
+		t.Errorf("it gives the reason %q", got)
+	}
 }

@@ -51,7 +51,7 @@ func statusOf(err error) error {
 	case errors.As(err, &conflict):
 		return crowded(conflict)
 	case errors.Is(err, store.ErrFull):
-		return status.Error(codes.ResourceExhausted, "the store is full: etcd's quota of space is used up; nothing was written, and nothing can be until an operator makes room (signalbox etcd status, compact, defragment, disarm)")
+		return detailed(codes.ResourceExhausted, "the store is full: etcd's quota of space is used up; nothing was written, and nothing can be until an operator makes room (signalbox etcd status, compact, defragment, disarm)", because(auth.NothingWritten))
 	case errors.Is(err, store.ErrNoBackup):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, errUnknown):

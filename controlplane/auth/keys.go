@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -44,7 +45,23 @@ var errWho = status.Error(codes.Unauthenticated,
 	`a valid API key is needed, sent as "authorization: Bearer KEY" or "x-api-key: KEY"`)
 
 // errTooEarly is the answer while there is nothing to look keys up in.
-var errTooEarly = status.Error(codes.Unavailable, "this control plane has not read its keys yet")
+var errTooEarly = TooEarly("this control plane has not read its keys yet")
+
+// NothingWritten is the reason that an error of UNAVAILABLE or
+// RESOURCE_EXHAUSTED gives, in google.rpc.ErrorInfo of domain "signalbox", when
+// it is certain that nothing was written. gRPC's own errors of these codes, for
+// a connection that broke, give none.
+const NothingWritten = "NOTHING_WRITTEN"
+
+// TooEarly is the status of calls that are refused because a control plane is
+// starting.
+func TooEarly(message string) error {
+	st := status.New(codes.Unavailable, message)
+	if with, err := st.WithDetails(&errdetails.ErrorInfo{Reason: NothingWritten, Domain: "signalbox"}); err == nil {
+		st = with
+	}
+	return st.Err()
+}
 
 // admit returns who a call is from if they may use a method, no one if the
 // method needs nobody, or the status to refuse the call with.

@@ -6,7 +6,8 @@
 //
 // Code is the HTTP status, status the name of the gRPC code, message a
 // sentence for people. Details is there when fields are to blame, in the
-// .proto files' names.
+// .proto files' names. Reason is there when the control plane gives one, such
+// as NOTHING_WRITTEN: a word for programs.
 package apierror
 
 import (
@@ -74,13 +75,14 @@ type body struct {
 	Code    int         `json:"code"`
 	Status  string      `json:"status"`
 	Message string      `json:"message"`
+	Reason  string      `json:"reason,omitempty"`
 	Details []Violation `json:"details,omitempty"`
 }
 
 // JSON returns err in the shape of the package, on one line.
 func JSON(err error) []byte {
 	st := status.Convert(err)
-	b := body{Code: HTTPStatus(err), Status: name(st.Code()), Message: Message(st), Details: Violations(st)}
+	b := body{Code: HTTPStatus(err), Status: name(st.Code()), Message: Message(st), Reason: reason(st), Details: Violations(st)}
 	out, merr := json.Marshal(map[string]body{"error": b})
 	if merr != nil { // strings and numbers: it cannot fail
 		return fmt.Appendf(nil, `{"error":{"code":%d,"status":%q}}`, b.Code, b.Status)
@@ -105,17 +107,24 @@ func Write(w http.ResponseWriter, err error) {
 	_, _ = w.Write(append(JSON(err), '\n')) // the client has gone, or reads it
 }
 
-// inside is what gRPC's own errors about connections look like.
-var inside = regexp.MustCompile(`connection error|waiting for connections|transport|error reading from server|name resolver|zero addresses|\b(tcp|unix) `)
+// What gRPC's own errors about connections look like: unsent of calls that no
+// control plane can have seen, inside of all.
+var (
+	unsent = regexp.MustCompile(`Error while dialing|waiting for connections|name resolver|zero addresses`)
+	inside = regexp.MustCompile(unsent.String() + `|connection error|transport|error reading from server|\b(tcp|unix) `)
+)
 
 // Message returns a status's message as a client may see it. That a connection
 // failed, and to which address, is for the log: whoever asks may be anyone.
 func Message(st *status.Status) string {
 	late := st.Code() == codes.DeadlineExceeded
-	if (late || st.Code() == codes.Unavailable) && inside.MatchString(st.Message()) {
+	switch {
+	case !late && st.Code() != codes.Unavailable || !inside.MatchString(st.Message()):
+		return st.Message()
+	case unsent.MatchString(st.Message()):
 		return "no control plane was reached; try again"
 	}
-	return st.Message()
+	return "the connection to the control plane broke, and it is not known whether this was done; try again"
 }
 
 // Ours reports whether an error is not the client's fault, and belongs into the
@@ -132,6 +141,16 @@ func Violations(st *status.Status) []Violation {
 		}
 	}
 	return all
+}
+
+// reason returns the first reason of ours that a status gives, empty for none.
+func reason(st *status.Status) string {
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "signalbox" {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 // RetryAfter returns when to try again, in seconds as the header of that name

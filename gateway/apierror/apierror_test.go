@@ -32,6 +32,10 @@ func TestAnswersAreWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	certain, err := status.New(codes.Unavailable, "no quorum").WithDetails(&errdetails.ErrorInfo{Reason: "NOTHING_WRITTEN", Domain: "signalbox"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name   string
 		err    error
@@ -54,6 +58,10 @@ func TestAnswersAreWhole(t *testing.T) {
 			`{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"slow down"}}`},
 		{"what a connection's failure says of us", status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:1: connect: connection refused"`), 503,
 			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"no control plane was reached; try again"}}`},
+		{"a connection that broke on the way", status.Error(codes.Unavailable, "error reading from server: read tcp 10.0.0.1:2->10.0.0.1:1: connection reset by peer"), 503,
+			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"the connection to the control plane broke, and it is not known whether this was done; try again"}}`},
+		{"a write that certainly was not made", certain.Err(), 503, map[string]string{"Retry-After": "1"},
+			`{"error":{"code":503,"status":"UNAVAILABLE","message":"no quorum","reason":"NOTHING_WRITTEN"}}`},
 		{"no connection in time", status.Error(codes.DeadlineExceeded, "context deadline exceeded while waiting for connections to become ready"), 504,
 			nil, `{"error":{"code":504,"status":"DEADLINE_EXCEEDED","message":"no control plane was reached; try again"}}`},
 		{"a message that gRPC finds too large", status.Error(codes.ResourceExhausted, "grpc: received message larger than max (9 vs. 4)"), 413, map[string]string{"Retry-After": "1"},

@@ -38,10 +38,11 @@ type RouteServiceClient interface {
 	// ALREADY_EXISTS (another route has this match, and is named; or there is a
 	// route of this name, and expected_revision was 0), ABORTED
 	// (expected_revision is not the present one), RESOURCE_EXHAUSTED (the store
-	// is full; nothing was written) or UNAVAILABLE (the store has no quorum; the
-	// message says whether it is unknown if this was written, and the same call
-	// may be repeated). As every call it can fail with UNAUTHENTICATED (no valid
-	// key) and PERMISSION_DENIED (naming the scope that is missing).
+	// is full) or UNAVAILABLE (the store has no quorum). Of the last two,
+	// google.rpc.ErrorInfo gives the reason NOTHING_WRITTEN when that is certain;
+	// otherwise it is not known whether this was written, and the same call may be
+	// repeated. As every call it can fail with UNAUTHENTICATED (no valid key) and
+	// PERMISSION_DENIED (naming the scope that is missing).
 	PutRoute(ctx context.Context, in *PutRouteRequest, opts ...grpc.CallOption) (*PutRouteResponse, error)
 	// GetRoute answers one route, or NOT_FOUND. It sees every write answered
 	// before it was called, on any control plane.
@@ -140,10 +141,11 @@ type RouteServiceServer interface {
 	// ALREADY_EXISTS (another route has this match, and is named; or there is a
 	// route of this name, and expected_revision was 0), ABORTED
 	// (expected_revision is not the present one), RESOURCE_EXHAUSTED (the store
-	// is full; nothing was written) or UNAVAILABLE (the store has no quorum; the
-	// message says whether it is unknown if this was written, and the same call
-	// may be repeated). As every call it can fail with UNAUTHENTICATED (no valid
-	// key) and PERMISSION_DENIED (naming the scope that is missing).
+	// is full) or UNAVAILABLE (the store has no quorum). Of the last two,
+	// google.rpc.ErrorInfo gives the reason NOTHING_WRITTEN when that is certain;
+	// otherwise it is not known whether this was written, and the same call may be
+	// repeated. As every call it can fail with UNAUTHENTICATED (no valid key) and
+	// PERMISSION_DENIED (naming the scope that is missing).
 	PutRoute(context.Context, *PutRouteRequest) (*PutRouteResponse, error)
 	// GetRoute answers one route, or NOT_FOUND. It sees every write answered
 	// before it was called, on any control plane.
