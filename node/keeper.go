@@ -26,6 +26,8 @@ type keeper struct {
 	log  *slog.Logger
 	wake chan struct{} // has an element when there are changes
 
+	counts keeping
+
 	mu      sync.Mutex // guards changes
 	changes []applied
 
@@ -97,6 +99,7 @@ func (k *keeper) write() time.Duration {
 	}
 	rev := k.state.version.GetRevision()
 	if err := writeState(k.dir, &k.state); err != nil {
+		k.counts.failed.Add(1)
 		if k.failed != err.Error() { // a full disk is full for long, and that is said once
 			k.log.Error("last-known-good file cannot be written", "rev", rev, "err", err)
 		}
@@ -104,6 +107,8 @@ func (k *keeper) write() time.Duration {
 		k.rouse()
 		return keepRetry
 	}
+	k.counts.written.Add(1)
+	k.counts.at.Store(time.Now().UnixNano())
 	if k.failed != "" {
 		k.failed = ""
 		k.log.Info("last-known-good file written again", "rev", rev)

@@ -34,6 +34,7 @@ type Node struct {
 
 	fronts []*front // in order of their names
 	admin  *admin   // nil without one
+	descs  descs    // of metrics
 
 	// client is nil until Run.
 	client atomic.Pointer[feed.Client]
@@ -56,7 +57,7 @@ func New(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{conf: c, log: c.Log, epoch: time.Now().UnixNano(), book: report.New(),
-		wake: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), descs: newDescs()}
 	n.pools = upstream.New(upstream.Config{AllowUnix: c.AllowUnixUpstreams})
 	n.proxy = proxy.New(proxy.Config{
 		Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample,
@@ -170,7 +171,7 @@ func (n *Node) Run(ctx context.Context) error {
 	// 1. what is served, and to whom
 	for _, f := range n.fronts {
 		g.Go(f.serve)
-		n.log.Info("listening", "listener", f.name, "addr", f.inner.Addr().String(), "tls", f.tls)
+		n.log.Info("listening", "listener", f.name, "addr", f.inner.Addr().String(), "tls", f.secure != nil)
 	}
 	// 2. where it comes from
 	g.Go(func() error {

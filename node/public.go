@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -17,7 +18,7 @@ import (
 type front struct {
 	name   string
 	inner  net.Listener
-	tls    bool
+	secure *tls.Config // nil in the clear
 	server *http.Server
 	accept *listen.Listener
 }
@@ -35,7 +36,7 @@ func (n *Node) bind(ctx context.Context, name string) (*front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", name, err)
 	}
-	f := &front{name: name, inner: inner, tls: conf != nil, server: proxy.Server(n.proxy, name)}
+	f := &front{name: name, inner: inner, secure: conf, server: proxy.Server(n.proxy, name)}
 	f.server.Handler = &gate{node: n, next: f.server.Handler}
 	f.accept = listen.New(inner, listen.Config{TLS: conf, Log: n.log.With("listener", name)})
 	return f, nil

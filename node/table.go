@@ -34,6 +34,8 @@ type table struct {
 	keep func(applied)
 	// served says that there was a first change.
 	served atomic.Bool
+	// wholes and changes count what was applied.
+	wholes, changes atomic.Uint64
 
 	// The applying goroutine's alone.
 	routes    *route.Table
@@ -58,6 +60,11 @@ func (t *table) Apply(c *feed.Change) feed.Outcome {
 		t.keep(toKeep(c, o))
 	}
 	t.served.Store(true)
+	if c.Whole {
+		t.wholes.Add(1)
+	} else {
+		t.changes.Add(1)
+	}
 	t.say(c, o)
 	return o
 }

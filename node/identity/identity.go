@@ -110,6 +110,17 @@ func (i *Identity) TLS() *tls.Config {
 	return conf
 }
 
+// Ends returns when the certificate ends, or ended; ok is false while there is
+// none.
+func (i *Identity) Ends() (at time.Time, ok bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.current == nil {
+		return at, false
+	}
+	return i.current.Leaf.NotAfter, true
+}
+
 // known reports whether there is a certificate to show.
 func (i *Identity) known() bool { return i.get() != nil }
 

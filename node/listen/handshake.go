@@ -59,6 +59,7 @@ func (l *Listener) handshake(ctx context.Context, c net.Conn, timeout time.Durat
 	err := tc.HandshakeContext(hctx)
 	cancel()
 	if err != nil {
+		l.failed.Add(1)
 		l.cfg.Log.Debug("TLS handshake failed", "addr", c.RemoteAddr().String(), "err", err)
 		answerCleartext(err)
 		_ = c.Close()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,6 +78,8 @@ type Listener struct {
 	ready chan accepted // from the handshakes to Accept
 	done  chan struct{} // closed by Close
 
+	failed atomic.Uint64 // handshakes
+
 	mu     sync.Mutex
 	closed bool
 	cancel context.CancelFunc // ends all handshakes; nil until the first Accept
@@ -102,6 +105,9 @@ func New(inner net.Listener, cfg Config) *Listener {
 
 // Addr is the address that is listened on.
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
+
+// FailedHandshakes is how many TLS handshakes have failed so far.
+func (l *Listener) FailedHandshakes() uint64 { return l.failed.Load() }
 
 // Accept returns the next connection that is ready to be read from. It does not
 // wait for one client while another is ready. The connection is a *tls.Conn if

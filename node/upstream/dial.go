@@ -87,6 +87,8 @@ func (p *Pool) connect(ctx context.Context, want Protocol, t Timeouts) (*conn, s
 		err = &Error{ReasonPoolClosed, errPoolClosed}
 	} else if e := ended(ctx); e != nil {
 		err = e
+	} else {
+		p.registry.counts.failed.Add(1)
 	}
 	return nil, took, err
 }

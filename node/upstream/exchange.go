@@ -95,6 +95,9 @@ func (p *Pool) RoundTrip(req *http.Request, opt Options) (*http.Response, Info, 
 		info.BodySent = !hasBody(req)
 		return nil, info, p.fail(err)
 	}
+	if info.Reused {
+		p.registry.counts.reused.Add(1)
+	}
 	info.Addr, info.Protocol = c.addr, c.proto
 	x := &exchange{
 		pool: p, conn: c, req: req,

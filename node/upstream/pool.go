@@ -218,6 +218,8 @@ func (p *Pool) add(c *conn) bool {
 		p.open = make(map[*conn]struct{})
 	}
 	p.open[c] = struct{}{}
+	p.registry.counts.opened.Add(1)
+	p.registry.counts.open.Add(1)
 	return true
 }
 
@@ -261,7 +263,10 @@ func (p *Pool) unshare(c *conn) {
 func (p *Pool) forget(c *conn) {
 	p.mu.Lock()
 	c.gone = true
-	delete(p.open, c)
+	if _, ok := p.open[c]; ok {
+		delete(p.open, c)
+		p.registry.counts.open.Add(-1)
+	}
 	p.unshare(c)
 	if i := slices.Index(p.idle, c); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)

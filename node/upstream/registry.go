@@ -102,6 +102,7 @@ type Registry struct {
 	// carries HTTP/2 without TLS. They hold no connections: they only speak
 	// HTTP on those they are handed.
 	plain, h2c *http.Transport
+	counts     counts
 
 	mu     sync.Mutex // guards what follows; never held together with a pool's
 	pools  map[Target]*Pool

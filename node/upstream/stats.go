@@ -1,6 +1,31 @@
 package upstream
 
-import "maps"
+import (
+	"maps"
+	"sync/atomic"
+)
+
+// Totals are over all pools there are and were, since the registry was made.
+type Totals struct {
+	// Open counts connections that are open, used and unused.
+	Open int64
+	// Opened counts connections that were made, Failed attempts that failed
+	// but for those given up with their request, and Reused requests that were
+	// sent on a connection which had carried one before.
+	Opened, Failed, Reused uint64
+}
+
+// counts are what Totals are read from.
+type counts struct {
+	open                   atomic.Int64
+	opened, failed, reused atomic.Uint64
+}
+
+// Totals returns the present counts.
+func (r *Registry) Totals() Totals {
+	c := &r.counts
+	return Totals{Open: c.open.Load(), Opened: c.opened.Load(), Failed: c.failed.Load(), Reused: c.reused.Load()}
+}
 
 // PoolStats is the state of a pool at one moment.
 type PoolStats struct {
