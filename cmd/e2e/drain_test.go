@@ -195,3 +195,83 @@ func TestANodeThatIsAskedToEndFailsNoRequest(t *testing.T) {
 		t.Errorf("got %v", res)
 	}
 }
+
+func TestADrainEndsInTimeAndWithItTheProcessButNotItsSuccessor(t *testing.T) {
+	c := newCluster(t, 2, 2)
+	to := newUpstream(t, "up")
+	c.services(0).put(t, route("r", "/r", to.url))
+	n := c.nodes[0]
+	s, err := openSocket(n.public, "/r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	var half sync.WaitGroup
+	t.Cleanup(half.Wait)
+	half.Go(func() {
+		a, err := c.get(context.Background(), n, "/r?hold")
+		if err != nil || a.body != "held, up took 0\n" {
+			t.Errorf("the exchange that was running: %d %q %v", a.status, a.body, err)
+		}
+	})
+	open := func(want int64) {
+		t.Helper()
+		for i := range c.planes {
+			eventually(t, fmt.Sprintf("%d are open", want), func(ctx context.Context) error {
+				got, err := c.services(i).nodes.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: n.id})
+				if o := got.GetNode().GetObserved(); err == nil && (o.OpenStreams == nil || o.GetOpenStreams() != want) {
+					err = errors.New(o.String())
+				}
+				return err
+			})
+		}
+	}
+	open(2)
+
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		out, code := c.cli(1, "nodes", "drain", n.id, "--drain-timeout", "3s", "--stop", "--watch")
+		if code != 0 || !strings.Contains(out, "that are open: ") || !strings.Contains(out, "has stopped") {
+			t.Errorf("drain --watch: %d %s", code, out)
+		}
+	})
+	eventually(t, "it calls itself not ready", func(ctx context.Context) error {
+		a, err := c.ready(ctx, n)
+		if err == nil && a.status != http.StatusServiceUnavailable {
+			err = fmt.Errorf("%d %s", a.status, a.body)
+		}
+		return err
+	})
+	if err := s.echoes("still here"); err != nil {
+		t.Errorf("a WebSocket, before the time is over: %v", err)
+	}
+	close(to.hold)
+	half.Wait()
+	if body, closed, err := readFrame(s.in); err != nil || !closed || body != "\x03\xe9" {
+		t.Errorf("the WebSocket ends with %q, %t, %v", body, closed, err)
+	}
+	<-n.ended
+	if code := n.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("it exits with %d", code)
+	}
+	watching.Wait()
+
+	n.start()
+	eventually(t, "its successor is drained, and serves", func(ctx context.Context) error {
+		a, err := c.ready(ctx, n)
+		if err == nil && !strings.Contains(a.body, "drain") {
+			err = errors.New(a.body)
+		}
+		if err == nil {
+			a, err = c.get(ctx, n, "/r")
+		}
+		if err == nil && a.body != "up took 0\n" {
+			err = errors.New(a.body)
+		}
+		return err
+	})
+	if out, code := c.cli(0, "nodes", "undrain", n.id, "--wait", "--wait-timeout", patience.String()); code != 0 {
+		t.Errorf("undrain: %d %s", code, out)
+	}
+	c.awaitNode(n)
+}

@@ -23,15 +23,17 @@ func newNodes() *cobra.Command {
 		Use:   "nodes",
 		Short: "Show nodes; drain, revoke and forget them",
 		Example: `  signalbox nodes list
-  signalbox nodes drain node-1
+  signalbox nodes drain node-1 --drain-timeout 30s --stop --watch
   signalbox nodes undrain node-1
   signalbox nodes revoke node-1
   signalbox nodes forget node-9`,
 	}
-	cmd.AddCommand(newNodesList(), newNodesGet(), newNodesForget(),
-		newNodesWant("drain", "Make a node not ready; it serves on what still comes", func(w *signalboxv1.NodeWanted) { w.Drain = true }),
-		newNodesWant("undrain", "Make a drained node ready again", func(w *signalboxv1.NodeWanted) { w.Drain = false }),
-		newNodesWant("revoke", "Refuse a node's certificates that were made until now", func(w *signalboxv1.NodeWanted) { w.CertificatesFrom = timestamppb.Now() }))
+	cmd.AddCommand(newNodesList(), newNodesGet(), newNodesForget(), newNodesDrain(),
+		newNodesWant("undrain", "Make a drained node ready again", undrain),
+		newNodesWant("revoke", "Refuse a node's certificates that were made until now", func(n *signalboxv1.Node) error {
+			n.Wanted.CertificatesFrom = timestamppb.Now()
+			return nil
+		}))
 	return cmd
 }
 
@@ -99,21 +101,24 @@ func newNodesGet() *cobra.Command {
 
 // nodeTable writes nodes for people; a dash is what nobody knows.
 func nodeTable(w io.Writer, nodes []*signalboxv1.Node) {
-	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tREADY\tREV\tBEHIND\tFED BY\tSOFTWARE\tLAST CONTACT\tREJECTS")
+	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tREADY\tOPEN\tREV\tBEHIND\tFED BY\tSOFTWARE\tLAST CONTACT\tREJECTS")
 	for _, n := range nodes {
 		o := n.GetObserved()
 		last := "-"
 		if o.GetLastContact() != nil {
 			last = time.Since(o.GetLastContact().AsTime()).Round(100*time.Millisecond).String() + " ago"
 		}
-		rev, behind := "-", "-"
+		open, rev, behind := "-", "-", "-"
+		if o != nil && o.OpenStreams != nil {
+			open = strconv.FormatInt(o.GetOpenStreams(), 10)
+		}
 		if serving := o.GetServing().GetRevision(); serving > 0 {
 			rev = strconv.FormatInt(serving, 10)
 		}
 		if o != nil && o.GetBehind() >= 0 {
 			behind = strconv.FormatInt(o.GetBehind(), 10)
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%t\t%s\t%s\t%s\t%s\t%s\t%d\n", n.GetName(), nodeState(o), o.GetReady(), rev, behind,
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%t\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", n.GetName(), nodeState(o), o.GetReady(), open, rev, behind,
 			cmp.Or(o.GetControlPlane(), "-"), cmp.Or(o.GetSoftwareVersion(), "-"), last, len(o.GetRejections()))
 	}
 }
@@ -132,7 +137,7 @@ func nodeState(o *signalboxv1.NodeObserved) string {
 
 // newNodesWant returns a command that changes something that is wanted of a
 // node. What else is wanted of it stays.
-func newNodesWant(use, short string, change func(*signalboxv1.NodeWanted)) *cobra.Command {
+func newNodesWant(use, short string, change func(*signalboxv1.Node) error) *cobra.Command {
 	var (
 		c client
 		w writeFlags
@@ -143,19 +148,7 @@ func newNodesWant(use, short string, change func(*signalboxv1.NodeWanted)) *cobr
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				api := signalboxv1.NewNodeServiceClient(conn)
-				known, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: args[0]})
-				if err != nil {
-					return err
-				}
-				node := known.GetNode()
-				expect := node.GetMeta().GetRevision()
-				if node.Wanted == nil {
-					node.Wanted = new(signalboxv1.NodeWanted)
-				}
-				change(node.Wanted)
-				wait, timeout := w.kind()
-				answer, err := api.PutNode(ctx, &signalboxv1.PutNodeRequest{Node: node, ExpectedRevision: &expect, Wait: wait, WaitTimeout: timeout})
+				answer, err := putWanted(ctx, signalboxv1.NewNodeServiceClient(conn), args[0], &w, change)
 				if err != nil {
 					return err
 				}
@@ -166,6 +159,24 @@ func newNodesWant(use, short string, change func(*signalboxv1.NodeWanted)) *cobr
 	w.addWait(cmd.Flags())
 	c.add(cmd.Flags())
 	return cmd
+}
+
+// putWanted changes something that is wanted of a node, if nobody else does.
+func putWanted(ctx context.Context, api signalboxv1.NodeServiceClient, name string, w *writeFlags, change func(*signalboxv1.Node) error) (*signalboxv1.PutNodeResponse, error) {
+	known, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	node := known.GetNode()
+	expect := node.GetMeta().GetRevision()
+	if node.Wanted == nil {
+		node.Wanted = new(signalboxv1.NodeWanted)
+	}
+	if err := change(node); err != nil {
+		return nil, err
+	}
+	wait, timeout := w.kind()
+	return api.PutNode(ctx, &signalboxv1.PutNodeRequest{Node: node, ExpectedRevision: &expect, Wait: wait, WaitTimeout: timeout})
 }
 
 func newNodesForget() *cobra.Command {

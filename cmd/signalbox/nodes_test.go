@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -16,10 +18,10 @@ func TestNodeTable(t *testing.T) {
 	}{
 		{"a live node", &signalboxv1.Node{Name: "n", Observed: &signalboxv1.NodeObserved{
 			State: signalboxv1.NodeState_NODE_STATE_LIVE, Ready: true, Serving: &signalboxv1.Version{Epoch: "e", Revision: 7},
-			ControlPlane: "cp", SoftwareVersion: "v1",
-		}}, "n live true 7 0 cp v1 - 0"},
-		{"a node that is joining", &signalboxv1.Node{Name: "n", Observed: &signalboxv1.NodeObserved{Behind: -1}}, "n joining false - - - - - 0"},
-		{"a node that was never here", &signalboxv1.Node{Name: "n"}, "n unknown false - - - - - 0"},
+			ControlPlane: "cp", SoftwareVersion: "v1", OpenStreams: proto.Int64(3),
+		}}, "n live true 3 7 0 cp v1 - 0"},
+		{"a node that is joining", &signalboxv1.Node{Name: "n", Observed: &signalboxv1.NodeObserved{Behind: -1}}, "n joining false - - - - - - 0"},
+		{"a node that was never here", &signalboxv1.Node{Name: "n"}, "n unknown false - - - - - - 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
@@ -32,6 +34,31 @@ func TestNodeTable(t *testing.T) {
 				t.Errorf("the columns are not those of the header: %q", out.String())
 			}
 		})
+	}
+}
+
+// Who watches a drain is told how far it is, and when it is done.
+func TestDrainLine(t *testing.T) {
+	draining := signalboxv1.NodeState_NODE_STATE_DRAINING
+	for _, c := range []struct {
+		o     *signalboxv1.NodeObserved
+		epoch int64
+		want  string
+		done  bool
+	}{
+		{&signalboxv1.NodeObserved{State: draining, Ready: true}, 0, "is ready still", false},
+		{&signalboxv1.NodeObserved{State: draining}, 0, "drains; how much runs on it is not known here", false},
+		{&signalboxv1.NodeObserved{State: draining, OpenStreams: proto.Int64(2)}, 0, "drains; exchanges and connections that are open: 2", false},
+		{&signalboxv1.NodeObserved{State: draining, OpenStreams: proto.Int64(0)}, 0, "is drained", true},
+		{&signalboxv1.NodeObserved{State: draining, OpenStreams: proto.Int64(0), Epoch: 7}, 7, "is drained, and about to stop", false},
+		{&signalboxv1.NodeObserved{State: draining, Epoch: 8}, 7, "has stopped, and was started again", true},
+		{&signalboxv1.NodeObserved{State: signalboxv1.NodeState_NODE_STATE_LOST, Epoch: 7}, 7, "has stopped", true},
+		{nil, 0, "is not there", true},
+		{&signalboxv1.NodeObserved{Rejections: []*signalboxv1.Rejection{{Kind: signalboxv1.Kind_KIND_NODE}}}, 7, "rejects what is wanted of it", true},
+	} {
+		if got, done := drainLine(c.o, c.epoch); got != c.want || done != c.done {
+			t.Errorf("%v with epoch %d: %q, %t; want %q", c.o, c.epoch, got, done, c.want)
+		}
 	}
 }
 
