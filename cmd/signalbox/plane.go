@@ -198,7 +198,9 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 			if err != nil {
 				return err
 			}
-			chpTokenFromCHP(&p)
+			if err := chpTokenFromCHP(&p); err != nil {
+				return err
+			}
 			kept, err := openStore(cmd.Context(), &e, data, log)
 			if err != nil {
 				return err
@@ -223,12 +225,4 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 	p.add(f)
 	l.add(f)
 	return cmd
-}
-
-// chpTokenFromCHP takes the token from where configurable-http-proxy has it,
-// unless it was given otherwise.
-func chpTokenFromCHP(p *planeFlags) {
-	if p.chp == "" {
-		p.chp = os.Getenv("CONFIGPROXY_AUTH_TOKEN")
-	}
 }

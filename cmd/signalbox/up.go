@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"signalbox/controlplane/auth"
@@ -28,6 +29,8 @@ type upFlags struct {
 	log   logFlags
 	data  string
 	demo  string
+
+	expose bool // as in a container
 }
 
 func newUp() *cobra.Command {
@@ -46,17 +49,34 @@ quick start, and a small installation for real. Everything is kept in
 			if err != nil {
 				return err
 			}
-			chpTokenFromCHP(&u.plane)
+			if err := chpTokenFromCHP(&u.plane); err != nil {
+				return err
+			}
+			if u.expose {
+				u.openUp(cmd.Flags())
+			}
 			return u.run(cmd.Context(), cmd.OutOrStdout(), log)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&u.data, "data-dir", "signalbox-data", "directory for everything that is kept")
+	f.BoolVar(&u.expose, "expose", false, "listen at every address of this machine where nothing else is said, and in the clear without certificates: for a container, whose image sets SIGNALBOX_EXPOSE")
 	f.StringVar(&u.demo, "demo-listen", "127.0.0.1:8003", "address of a small upstream to try things with; \"off\" for none")
 	u.plane.add(f)
 	u.node.add(f, "127.0.0.1:8000", 5*time.Second)
 	u.log.add(f)
 	return cmd
+}
+
+// openUp has the parts listen at every address, unless an address was given.
+// The demo upstream is for the node beside it, and stays where it is.
+func (u *upFlags) openUp(f *pflag.FlagSet) {
+	for flag, addr := range map[string]string{"listen": ":8000", "api-listen": ":8001", "grpc-listen": ":8002"} {
+		if !f.Changed(flag) {
+			_ = f.Set(flag, addr) // takes any text
+		}
+	}
+	u.plane.plaintext = true
 }
 
 // run starts the parts, in the order data flows, and stops when one of them
