@@ -14,9 +14,12 @@ BUF := go tool -modfile=scripts/tools/go.mod buf
 # What `make run` passes to `signalbox up`; e.g. make run UP='--data-dir /tmp/d'.
 UP := --data-dir data/up --log-level warn
 
+# How many nodes `make lab` starts.
+NODES := 3
+
 .PHONY: help
 help: ## list the targets (the default)
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r t d; do printf '  make %-10s %s\n' "$$t" "$$d"; done
 
 .PHONY: build
 build: ## leave the static binary bin/signalbox
@@ -35,10 +38,29 @@ e2e: build ## run the suites with real processes; says what this machine cannot 
 	scripts/e2e
 
 # The builder that needs no plugin, and a folder with nothing but the image's.
+# Without Go, it is built from source in Go's own image, if Docker can get that.
 .PHONY: image
+ifneq ($(shell command -v go),)
 image: build ## build the image signalbox:latest from bin/signalbox, with Docker
-	rm -rf bin/image && mkdir -p bin/image/data && cp bin/signalbox bin/image/
+	rm -rf bin/image && mkdir -p bin/image/writable/var/lib && mkdir -m 1777 bin/image/writable/var/lib/signalbox
+	cp bin/signalbox bin/image/
 	DOCKER_BUILDKIT=0 docker build --target binary -t signalbox:latest -f deploy/Dockerfile bin/image
+else
+image:
+	docker build -t signalbox:latest -f deploy/Dockerfile .
+endif
+
+.PHONY: lab
+lab: image ## bring up a cluster in containers, and ask it; NODES=6 for more nodes
+	NODES=$(NODES) deploy/lab/lab up
+
+.PHONY: lab-status
+lab-status: ## show the lab's containers, nodes and addresses
+	deploy/lab/lab status
+
+.PHONY: lab-down
+lab-down: ## remove the lab, with everything it kept
+	deploy/lab/lab down
 
 .PHONY: gen
 gen: ## write proto/gen from the .proto files
@@ -50,7 +72,7 @@ lint: ## read the code, the .proto files and the scripts
 	$(LINT) run ./...
 	scripts/protos
 	$(BUF) lint proto
-	for f in .ci/run $(filter-out %/tools %/lint,$(wildcard scripts/*)); do bash -n "$$f"; done
+	for f in .ci/run $(wildcard deploy/lab/lab deploy/lab/test) $(filter-out %/tools %/lint,$(wildcard scripts/*)); do bash -n "$$f"; done
 
 .PHONY: check
 check: ## what to run before you push: fresh generated code, lint, tests
