@@ -23,9 +23,11 @@ func newEtcd() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "etcd",
-		Short: "Run an etcd member, for labs and small clusters",
+		Short: "Run an etcd member, or look after those that run",
 		Long: `Runs a member of an etcd cluster from the server that is built in. It is etcd:
-etcdctl works with it, and it can be replaced by members from elsewhere.`,
+etcdctl works with it, and it can be replaced by members from elsewhere.
+
+Its commands look after an etcd that runs, this one or any other.`,
 		Example: `  signalbox etcd --name a --data-dir /var/lib/signalbox-etcd \
     --listen-client http://127.0.0.1:2379 --listen-peer http://10.0.0.1:2380 --allow-plaintext \
     --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380`,
@@ -80,6 +82,7 @@ etcdctl works with it, and it can be replaced by members from elsewhere.`,
 	f.BoolVar(&plaintext, "allow-plaintext", false, "allow URLs other than loopback without TLS: anyone there can read and write everything")
 	f.BoolVar(&open, "allow-any-client", false, "allow https URLs other than loopback without authorities for certificates: anyone there can read and write everything, unless etcd's own users are set up")
 	l.add(f)
+	cmd.AddCommand(upkeepCommands()...)
 	return cmd
 }
 

@@ -62,21 +62,25 @@ func newRoot() *cobra.Command {
 // finish makes every wrong command line a wrong usage: commands that only hold
 // others, and arguments of the wrong number.
 func finish(cmd *cobra.Command) {
-	if args := cmd.Args; args != nil {
+	switch args := cmd.Args; {
+	case cmd.HasSubCommands() && cmd.Name() != "completion":
+		run := cmd.RunE
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, given []string) error {
+			switch {
+			case len(given) > 0:
+				return &usageError{fmt.Errorf("%q is not a command of %q\nSee '%s --help'", given[0], c.CommandPath(), c.CommandPath())}
+			case run != nil:
+				return run(c, given)
+			}
+			return c.Help()
+		}
+	case args != nil:
 		cmd.Args = func(c *cobra.Command, given []string) error {
 			if err := args(c, given); err != nil {
 				return &usageError{fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath())}
 			}
 			return nil
-		}
-	}
-	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.Name() != "completion" {
-		cmd.Args = cobra.ArbitraryArgs
-		cmd.RunE = func(c *cobra.Command, given []string) error {
-			if len(given) == 0 {
-				return c.Help()
-			}
-			return &usageError{fmt.Errorf("%q is not a command of %q\nSee '%s --help'", given[0], c.CommandPath(), c.CommandPath())}
 		}
 	}
 	for _, sub := range cmd.Commands() {

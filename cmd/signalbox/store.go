@@ -28,11 +28,16 @@ type etcdFlags struct {
 }
 
 func (e *etcdFlags) add(f *pflag.FlagSet) {
-	f.StringSliceVar(&e.endpoints, "etcd", nil, "client URL of an etcd member; several may be given. Without it, an etcd is run in this process, with --data-dir")
+	e.addWay(f, "client URL of an etcd member; several may be given. Without it, an etcd is run in this process, with --data-dir")
+	f.StringVar(&e.prefix, "etcd-prefix", "", "put before every key, so that several clusters can share an etcd")
+}
+
+// addWay is add for those who do not ask for what is kept there.
+func (e *etcdFlags) addWay(f *pflag.FlagSet, usage string, endpoints ...string) {
+	f.StringSliceVar(&e.endpoints, "etcd", endpoints, usage)
 	e.tls.add(f, "etcd-", "etcd")
 	f.StringVar(&e.user, "etcd-user", "", "user to log in to etcd as")
 	f.StringVar(&e.password, "etcd-password", "", "its password; better given as SIGNALBOX_ETCD_PASSWORD")
-	f.StringVar(&e.prefix, "etcd-prefix", "", "put before every key, so that several clusters can share an etcd")
 }
 
 func (e *etcdFlags) open(log *slog.Logger) (*store, error) {
