@@ -121,8 +121,8 @@ func (c *cluster) createKey(key *signalboxv1.ApiKey) string {
 }
 
 // startEtcd starts an etcd: "etcd" if it has one member, "etcd0" and so on if it
-// has several.
-func (c *cluster) startEtcd(members int) {
+// has several. Each is given args, too.
+func (c *cluster) startEtcd(members int, args ...string) {
 	c.t.Helper()
 	var names, peers, all []string
 	for i := range members {
@@ -135,8 +135,8 @@ func (c *cluster) startEtcd(members int) {
 		all = append(all, names[i]+"="+peers[i])
 	}
 	for i, name := range names {
-		c.process(name, nil, "etcd", "--name", name, "--data-dir", filepath.Join(c.dir, name),
-			"--listen-client", c.store[i], "--listen-peer", peers[i], "--initial-cluster", strings.Join(all, ",")).start()
+		c.process(name, nil, append([]string{"etcd", "--name", name, "--data-dir", filepath.Join(c.dir, name),
+			"--listen-client", c.store[i], "--listen-peer", peers[i], "--initial-cluster", strings.Join(all, ",")}, args...)...).start()
 	}
 }
 
@@ -233,12 +233,28 @@ func (c *cluster) served(path string, from *upstream) {
 // printed and its exit code.
 func (c *cluster) cli(plane int, args ...string) (string, int) {
 	c.t.Helper()
-	p := c.process(fmt.Sprintf("cli%d", len(c.all)), []string{"SIGNALBOX_KEY=" + c.admin},
-		append(args, "--controlplane", c.planes[plane].grpc)...)
+	return c.run([]string{"SIGNALBOX_KEY=" + c.admin}, append(args, "--controlplane", c.planes[plane].grpc)...)
+}
+
+// run runs a command to its end, and returns what it printed and its exit
+// code.
+func (l *lab) run(env []string, args ...string) (string, int) {
+	l.t.Helper()
+	p := l.process(fmt.Sprintf("cli%d", len(l.all)), env, args...)
 	p.start()
 	select {
 	case <-p.ended:
-	case <-c.t.Context().Done():
+	case <-l.t.Context().Done():
 	}
 	return string(tail(p.out, 10_000)) + string(tail(p.log, 10_000)), p.cmd.ProcessState.ExitCode()
+}
+
+// does is run of a command that must succeed.
+func (l *lab) does(env []string, args ...string) string {
+	l.t.Helper()
+	text, code := l.run(env, args...)
+	if code != 0 {
+		l.t.Fatalf("signalbox %v: exit code %d\n%s", args, code, text)
+	}
+	return text
 }
