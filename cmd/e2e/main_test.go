@@ -7,7 +7,8 @@
 // its logs, and belong to `make e2e`.
 //
 // SIGNALBOX_BIN names another program to run, SIGNALBOX_E2E_SOCKETS how many
-// WebSockets to hold open, as far as the limit of open files allows, and
+// WebSockets to hold open, as far as the limit of open files allows,
+// SIGNALBOX_E2E_SEED the number that chance comes from, as a test logs it, and
 // SIGNALBOX_E2E_SKEWED a program as scripts/skewed builds it.
 package e2e
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -150,14 +149,13 @@ func story(ops []porcupine.Operation, info porcupine.LinearizationInfo) string {
 
 // picture writes what porcupine shows, and returns the file's name.
 func picture(dir, route string, info porcupine.LinearizationInfo) string {
-	name := filepath.Join(dir, "history-"+strings.Map(func(r rune) rune {
-		if r == '/' || r == os.PathSeparator {
-			return '-'
-		}
-		return r
-	}, route)+".html")
-	if porcupine.VisualizePath(model, info, name) != nil {
+	file, err := os.CreateTemp(dir, "history-"+strings.ReplaceAll(route, "/", "-")+"-*.html")
+	if err != nil {
 		return "" // the story tells it too
 	}
-	return name
+	defer func() { _ = file.Close() }()
+	if porcupine.Visualize(model, info, file) != nil {
+		return ""
+	}
+	return file.Name()
 }

@@ -208,7 +208,8 @@ func TestARecorderKeepsWhatItIsTold(t *testing.T) {
 		t.Error(err)
 	}
 	ops := h.Operations()
-	if len(ops) != 2 || h.Count() != 2 || ops[0].Client != 1 || ops[1].Began != time.Second || ops[1].Ended != 4*time.Second {
+	answered, failed := h.Count()
+	if len(ops) != 2 || answered != 2 || failed != 0 || ops[0].Client != 1 || ops[1].Began != time.Second || ops[1].Ended != 4*time.Second {
 		t.Errorf("kept %v", ops)
 	}
 	if a.Value() == b.Value() {
@@ -231,6 +232,7 @@ func TestOutcomesOfErrors(t *testing.T) {
 	}{
 		{put("a"), nil, history.Done},
 		{put("a"), status.Error(codes.Unavailable, "connection lost"), history.Unknown},
+		{put("a"), status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`), history.Refused},
 		{put("a"), certain(codes.Unavailable, "MAYBE_WRITTEN"), history.Unknown},
 		{put("a"), certain(codes.Unavailable, "NOTHING_WRITTEN"), history.Refused},
 		{put("a"), certain(codes.ResourceExhausted, "NOTHING_WRITTEN"), history.Refused},

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"strings"
+
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -18,7 +20,7 @@ import (
 //   - Of UNAVAILABLE and RESOURCE_EXHAUSTED the control plane says with
 //     google.rpc.ErrorInfo whether it is certain: NOTHING_WRITTEN. Without it
 //     the answer may be gRPC's own, for a connection that broke on the way
-//     back.
+//     back; only that there was none to send by is certain too.
 //   - DEADLINE_EXCEEDED and CANCELED are the client's own clock and will: the
 //     call may still be under way.
 //   - INTERNAL and the rest: nobody knows.
@@ -41,7 +43,7 @@ func Of(call Call, err error) Outcome {
 	case codes.InvalidArgument, codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented, codes.FailedPrecondition:
 		return Refused
 	case codes.Unavailable, codes.ResourceExhausted:
-		if reason(err) == "NOTHING_WRITTEN" {
+		if reason(err) == "NOTHING_WRITTEN" || strings.Contains(status.Convert(err).Message(), "transport: Error while dialing") {
 			return Refused
 		}
 	}

@@ -17,6 +17,7 @@ type Recorder struct {
 	clients int         // guarded by mu
 	done    []Operation // guarded by mu
 	open    int         // guarded by mu: calls that have not ended
+	failed  int         // guarded by mu: of done, those not answered
 }
 
 // New returns a recorder without operations. All its times are read from now,
@@ -54,6 +55,9 @@ func (o Open) End(a Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open--
+	if a.Outcome == Refused || a.Outcome == Unknown {
+		r.failed++
+	}
 	r.done = append(r.done, Operation{Client: o.client.id, Call: o.call, Answer: a, Began: o.began, Ended: r.now().Sub(r.start)})
 }
 
@@ -64,11 +68,12 @@ func (r *Recorder) Operations() []Operation {
 	return slices.Clone(r.done)
 }
 
-// Count returns how many operations have ended so far.
-func (r *Recorder) Count() int {
+// Count returns how many operations have ended so far: those that were
+// answered, and those that were refused or whose outcome is unknown.
+func (r *Recorder) Count() (answered, failed int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.done)
+	return len(r.done) - r.failed, r.failed
 }
 
 // Check checks all operations, as the function of that name does. No call may
