@@ -1,0 +1,217 @@
+//go:build e2e
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"signalbox/cmd/e2e/history"
+)
+
+// A scenario is one way to break the cluster, and to heal it.
+type scenario struct {
+	name string
+	// do breaks and heals. What it returns has happened; whether promises were
+	// kept is found out by who runs it.
+	do func(ctx context.Context, r *run)
+	// dies says that it ends a node without a word: what that had not yet
+	// reported may be missing in counters.
+	dies bool
+	// quiet says that nobody writes meanwhile.
+	quiet bool
+	// needs says what this machine lacks for it, if anything.
+	needs func(*lab) string
+}
+
+// A run is a scenario that runs.
+type run struct {
+	*testing.T
+	*lab
+	*row
+	writers *writers
+	traffic *traffic
+}
+
+// TestFaults runs all scenarios on one cluster, one after the other. After each
+// the cluster is whole again, or the suite ends.
+func TestFaults(t *testing.T) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if end, limited := t.Deadline(); limited {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-40*time.Second))
+		defer cancel()
+	}
+	results, machine := &table{}, &watch{}
+	t.Cleanup(func() { results.print(os.Stdout) })
+	watching, halt := context.WithCancel(ctx)
+	defer halt()
+	go machine.run(watching)
+
+	l := newLab(ctx, t)
+	base := history.Call{Kind: history.Put, Route: "open", Value: "open"}
+	eventually(ctx, t, "a first write", func(ctx context.Context) error {
+		if a := l.byGRPC(ctx, l.routes(l.of(plane)[0]), base); a.Outcome != history.Done {
+			return errors.New(a.Said)
+		}
+		return nil
+	})
+	for i, s := range scenarios() {
+		ok := t.Run(s.name, func(t *testing.T) {
+			l.play(ctx, t, s, fmt.Sprintf("s%d", i+1), results, machine)
+		})
+		if ctx.Err() != nil {
+			t.Fatalf("the suite was ended: %v", context.Cause(ctx))
+		}
+		if !ok && !l.heals(ctx, t) {
+			return
+		}
+	}
+}
+
+// heals reports whether the cluster is whole again after a scenario that
+// failed.
+func (l *lab) heals(ctx context.Context, t *testing.T) bool {
+	l.links.mendAll()
+	return t.Run("whole again", func(t *testing.T) { l.whole(ctx, t) })
+}
+
+// play runs one scenario and fills in its row.
+func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string, results *table, machine *watch) {
+	r := &run{T: t, lab: l, row: &row{fault: s.name, result: "FAILED", counters: "?"}}
+	results.add(r.row)
+	if s.needs != nil {
+		if why := s.needs(l); why != "" {
+			r.result = "skipped: " + why
+			t.Skip("SKIPPED: " + why)
+		}
+	}
+	began := time.Now()
+	defer func() {
+		r.took, r.stalled = time.Since(began), machine.within(began, time.Now())
+		l.links.mendAll()
+		if !t.Failed() {
+			r.result = "ok"
+		}
+	}()
+	load := "load/" + prefix
+	r.setUp(ctx, load)
+	before, err := l.storeRevision(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.traffic = l.startTraffic(ctx, t, "/"+load)
+	r.writers = l.startWriters(ctx, t, machine, prefix)
+	r.writers.allWrite(ctx, t, time.Now())
+	if s.quiet {
+		r.writers.stop()
+	}
+	s.do(ctx, r)
+	l.links.mendAll()
+	healed := time.Now()
+	l.whole(ctx, t)
+	if !s.quiet {
+		r.writers.allWrite(ctx, t, healed)
+	}
+	r.writers.stop()
+	r.judge(ctx, prefix, before)
+	r.traffic.stop()
+	r.count(ctx, load, s.dies)
+	r.report()
+}
+
+// setUp writes the route of the scenario's own requests, and waits until all
+// nodes serve it.
+func (r *run) setUp(ctx context.Context, load string) {
+	r.Helper()
+	eventually(ctx, r, "the scenario's route", func(ctx context.Context) error {
+		a := r.byGRPC(ctx, r.routes(r.of(plane)[0]), history.Call{Kind: history.Put, Route: load, Value: loaded})
+		if a.Outcome != history.Done {
+			return errors.New(a.Said)
+		}
+		return nil
+	})
+	eventually(ctx, r, "the scenario's route on all nodes", func(ctx context.Context) error {
+		for _, n := range r.of(node) {
+			a, err := send(ctx, r.http, "GET", "http://"+n.name+":"+publicPort+"/"+load+"/first", "")
+			if err != nil || a.status != 200 {
+				return fmt.Errorf("%s: %d %w", n.name, a.status, err)
+			}
+		}
+		return nil
+	})
+}
+
+// judge holds the store, the control planes and the nodes against what clients
+// were told.
+func (r *run) judge(ctx context.Context, prefix string, before int64) {
+	r.Helper()
+	var done []change
+	eventually(ctx, r, "the store's history", func(ctx context.Context) (err error) {
+		done, err = r.changes(ctx, prefix+"/", before)
+		return err
+	})
+	ops := r.writers.record.Operations()
+	v := judge(ops, done)
+	r.acked, r.refused, r.unknown, r.lost, r.applied = v.acked, v.refused, v.unknown, len(v.lost), len(v.applied)
+	for _, what := range v.lost {
+		r.Errorf("an acknowledged write is lost: %s", what)
+	}
+	for _, what := range v.applied {
+		r.Errorf("done without being said, or twice: %s", what)
+	}
+	if err := r.writers.record.Check(os.TempDir()); err != nil {
+		r.Errorf("what clients were told does not fit together: %v", err)
+	}
+	want := newest(done)
+	eventually(ctx, r, "all control planes have what the store has", func(ctx context.Context) error { return r.storedAs(ctx, prefix+"/", want) })
+	eventually(ctx, r, "all nodes serve what the store has", func(ctx context.Context) error { return r.servedAs(ctx, prefix, want) })
+}
+
+// count holds the API's counters against the requests of the scenario.
+func (r *run) count(ctx context.Context, load string, died bool) {
+	r.Helper()
+	const first = 3 // requests of setUp, one for each node
+	answered, begun := r.traffic.answered+first, r.traffic.begun+first
+	eventually(ctx, r, "counters", func(ctx context.Context) (err error) {
+		r.counters, err = r.counted(ctx, load, answered, begun, died)
+		return err
+	})
+}
+
+// report fills in the rest of the row, and fails if users noticed.
+func (r *run) report() {
+	r.Helper()
+	r.sent, r.failed = r.traffic.begun, len(r.traffic.failures)
+	for _, f := range r.traffic.failures[:min(5, r.failed)] {
+		r.Errorf("of %d failures on nodes that were up: %s", r.failed, f)
+	}
+	var since time.Time
+	r.refusedFor, since = r.writers.worst()
+	if r.refusedFor > refusedFor {
+		r.Errorf("writes were refused for %v from %s on; %v is the most", r.refusedFor, since.UTC().Format("15:04:05.000"), refusedFor)
+	}
+	var words []string
+	for what, times := range r.writers.lost {
+		words = append(words, fmt.Sprintf("%d times %q", times, what))
+		if !isClear(what) {
+			r.Errorf("an error that does not say what became of the write: %q", what)
+		}
+	}
+	slices.Sort(words)
+	if len(words) > 0 {
+		r.Logf("writes that were not done: %s", strings.Join(words, "; "))
+	}
+	if r.traffic.excused > 0 {
+		r.Logf("%d requests failed on nodes that were down", r.traffic.excused)
+	}
+}
