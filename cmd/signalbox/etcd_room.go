@@ -124,6 +124,10 @@ larger --quota-bytes, with which each member is started again.`,
 	return cmd
 }
 
+// room is what must be free before writes are let in again: with less the next
+// of a few writes would set the alarm off once more.
+const room = 2 << 20
+
 func disarm(ctx context.Context, client *clientv3.Client, out io.Writer) error {
 	all, err := members(ctx, client)
 	if err != nil {
@@ -132,7 +136,7 @@ func disarm(ctx context.Context, client *clientv3.Client, out io.Writer) error {
 	var full []string
 	for i, is := range conditions(ctx, client, all) {
 		// Where the quota is not told, etcd finds out by itself.
-		if is != nil && is.DbSizeQuota > 0 && is.DbSize >= is.DbSizeQuota {
+		if is != nil && is.DbSizeQuota > 0 && is.DbSize+room > is.DbSizeQuota {
 			full = append(full, fmt.Sprintf("%s has %s of %s", title(all[i]), readable(is.DbSize), readable(is.DbSizeQuota)))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -96,13 +97,14 @@ func stateOf(m *pb.Member, s *clientv3.StatusResponse) (state, trouble string) {
 	return "follower", trouble
 }
 
-// alarms are those of a member. Its status says them among other errors, as
-// "memberID:123 alarm:NOSPACE".
+// alarms are those a member knows of, its own and others': it heeds all. Its
+// status says them among other errors, as "memberID:123 alarm:NOSPACE".
 func alarms(s *clientv3.StatusResponse) string {
 	var all []string
 	for _, e := range s.Errors {
-		if _, alarm, ok := strings.Cut(e, "alarm:"); ok {
-			all = append(all, strings.TrimSpace(alarm))
+		_, alarm, ok := strings.Cut(e, "alarm:")
+		if alarm = strings.TrimSpace(alarm); ok && !slices.Contains(all, alarm) {
+			all = append(all, alarm)
 		}
 	}
 	if all == nil {
