@@ -85,12 +85,15 @@ type ControlPlane struct {
 	stand   *presence.Presence
 	tally   *tally.Book
 	keys    *auth.Keys
+	metrics metrics
 	begun   atomic.Bool // the first keys are made
 }
 
 // New returns a replica.
 func New(c Config) *ControlPlane {
-	cp := &ControlPlane{config: c, nodes: observe.NewNodes(), replica: replica.New(c.Records, c.Log)}
+	m := newMetrics()
+	c.Records, c.Notes = meteredRecords{c.Records, m.store}, meteredNotes{c.Notes, m.store}
+	cp := &ControlPlane{config: c, metrics: m, nodes: observe.NewNodes(), replica: replica.New(c.Records, c.Log)}
 	cp.tally = tally.New(tally.Config{Exists: cp.routeExists, Running: cp.nodes.Live, ID: c.ID, Feeder: cp.nodes.Feeder, Log: c.Log})
 	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes)
 	cp.keys = auth.New(cp.replica)

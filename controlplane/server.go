@@ -43,8 +43,8 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAtMost, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
-		grpc.ChainUnaryInterceptor(cp.unary, cp.keys.Unary),
-		grpc.ChainStreamInterceptor(endWith(ctx), cp.stream, cp.keys.Stream),
+		grpc.ChainUnaryInterceptor(cp.metrics.calls.unary, cp.unary, cp.keys.Unary),
+		grpc.ChainStreamInterceptor(endWith(ctx), cp.metrics.calls.stream, cp.stream, cp.keys.Stream),
 	}
 	if creds != nil {
 		options = append(options, grpc.Creds(creds))
@@ -56,7 +56,7 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 	})
 	signalboxv1.RegisterFeedServiceServer(server, feed.New(feed.Config{
 		Views: cp.replica, Head: cp.config.Records, Presence: cp.stand, Nodes: cp.nodes, Tally: cp.tally,
-		MayJoin: cp.mayConnect, ReportInterval: cp.config.ReportInterval, Log: cp.config.Log,
+		MayJoin: cp.mayConnect, ReportInterval: cp.config.ReportInterval, Metrics: cp.metrics.feed, Log: cp.config.Log,
 	}))
 	healthv1.RegisterHealthServer(server, condition)
 	reflection.Register(server)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -29,6 +30,8 @@ type Keys struct {
 	scopes map[string]string // of every method there is, by its full name
 	fresh  *rate.Limiter     // of asking the store about keys that are not known
 
+	refusals *prometheus.CounterVec // of calls, by reason
+
 	mu    sync.Mutex
 	calls map[*call]struct{} // the streams that are open
 }
@@ -36,7 +39,7 @@ type Keys struct {
 // New returns a Keys that looks keys up in views. Its interceptors work at
 // once; streams are ended when their keys are, as long as Run runs.
 func New(views Views) *Keys {
-	return &Keys{views: views, scopes: scopes(), fresh: rate.NewLimiter(freshRate, freshRate), calls: map[*call]struct{}{}}
+	return &Keys{views: views, scopes: scopes(), fresh: rate.NewLimiter(freshRate, freshRate), refusals: newRefusals(), calls: map[*call]struct{}{}}
 }
 
 // errWho is the answer to everyone who is not let in. It does not tell apart
@@ -66,21 +69,30 @@ func TooEarly(message string) error {
 // admit returns who a call is from if they may use a method, no one if the
 // method needs nobody, or the status to refuse the call with.
 func (k *Keys) admit(ctx context.Context, method string) (caller, error) {
+	who, why, err := k.judge(ctx, method)
+	if err != nil {
+		k.refusals.WithLabelValues(why).Inc()
+	}
+	return who, err
+}
+
+// judge is admit, with the reason of a refusal in a word.
+func (k *Keys) judge(ctx context.Context, method string) (who caller, why string, err error) {
 	if isOpen(method) {
-		return caller{}, nil
+		return caller{}, "", nil
 	}
 	scope, ok := k.scopes[method]
 	if !ok {
-		return caller{}, status.Errorf(codes.PermissionDenied, "%s is refused to everyone: it does not say what it needs", method)
+		return caller{}, "scope", status.Errorf(codes.PermissionDenied, "%s is refused to everyone: it does not say what it needs", method)
 	}
-	who, err := k.find(ctx)
+	who, why, err = k.find(ctx)
 	if err != nil {
-		return caller{}, err
+		return caller{}, why, err
 	}
 	if !Allows(who.key, scope) {
-		return caller{}, denied(scope)
+		return caller{}, "scope", denied(scope)
 	}
-	return who, nil
+	return who, "", nil
 }
 
 // A key that is not known may have been made a moment ago, by another control
@@ -92,18 +104,18 @@ const (
 )
 
 // find returns who a call is from. A secret in its metadata wins over the
-// certificate of its connection.
-func (k *Keys) find(ctx context.Context) (caller, error) {
+// certificate of its connection. why is the reason of a refusal in a word.
+func (k *Keys) find(ctx context.Context) (who caller, why string, err error) {
 	view, _ := k.views.Now()
 	if view == nil {
-		return caller{}, errTooEarly
+		return caller{}, "starting", errTooEarly
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	secret := presented(md)
 	shown, certified := credential{hash: Hash(secret)}, false
 	if secret == "" {
 		if shown, certified = presentedCertificate(ctx); !certified {
-			return caller{}, errWho
+			return caller{}, "no_key", errWho
 		}
 	}
 	key, err := shown.in(view)
@@ -114,5 +126,11 @@ func (k *Keys) find(ctx context.Context) (caller, error) {
 			key, err = shown.in(view)
 		}
 	}
-	return caller{key: key, by: shown}, err
+	switch {
+	case err == nil:
+		return caller{key: key, by: shown}, "", nil
+	case certified:
+		return caller{}, "certificate", err
+	}
+	return caller{}, "unknown_key", err
 }

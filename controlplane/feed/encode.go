@@ -78,16 +78,23 @@ func (e *encoder) get(view *replica.View, from store.Revision, build func(*share
 	return s
 }
 
-// since returns the parts that take a node from have to view, or the whole
+// An outgoing is an update as it is sent to one node; no parts is nothing to
+// send.
+type outgoing struct {
+	parts []any // *encoded
+	whole bool
+}
+
+// since returns what takes a node from have to view, or the whole
 // state where the view cannot tell.
-func (e *encoder) since(view *replica.View, have store.Version, node store.Key) ([]any, error) {
+func (e *encoder) since(view *replica.View, have store.Version, node store.Key) (outgoing, error) {
 	s := e.get(view, have.Revision, func(s *shared) { s.buildSince(view, have) })
 	if s.lost {
 		return e.whole(view, node)
 	}
 	own, touched := s.nodes[node]
 	if s.err != nil || !touched {
-		return s.parts, s.err
+		return outgoing{parts: s.parts}, s.err
 	}
 	// The node's own record is among the changes: rare, and encoded for it.
 	all, _, _ := changes(view, have)
@@ -98,15 +105,15 @@ func (e *encoder) since(view *replica.View, have store.Version, node store.Key) 
 	}
 	mine := new(shared)
 	mine.encode(all, wire(have), wire(view.Version), 0)
-	return mine.parts, mine.err
+	return outgoing{parts: mine.parts}, mine.err
 }
 
 // whole returns the parts of the whole state. The last holds what only this
 // node is sent.
-func (e *encoder) whole(view *replica.View, node store.Key) ([]any, error) {
+func (e *encoder) whole(view *replica.View, node store.Key) (outgoing, error) {
 	s := e.get(view, -1, func(s *shared) { s.buildWhole(view) })
 	if s.err != nil {
-		return nil, s.err
+		return outgoing{}, s.err
 	}
 	n := int32(len(s.parts) + 1)
 	last := &signalboxv1.Update{To: wire(view.Version), Part: n, Parts: n}
@@ -115,9 +122,9 @@ func (e *encoder) whole(view *replica.View, node store.Key) ([]any, error) {
 	}
 	bytes, err := marshal(last)
 	if err != nil {
-		return nil, err
+		return outgoing{}, err
 	}
-	return append(s.parts[:len(s.parts):len(s.parts)], &encoded{bytes}), nil
+	return outgoing{append(s.parts[:len(s.parts):len(s.parts)], &encoded{bytes}), true}, nil
 }
 
 func (s *shared) buildSince(view *replica.View, have store.Version) {

@@ -63,7 +63,9 @@ type Config struct {
 	MayJoin func(ctx context.Context, node string) error
 	// ReportInterval is how often nodes are asked to report. Default 1 s.
 	ReportInterval time.Duration
-	Log            *slog.Logger
+	// Metrics count for several servers. Nil: this one counts for nobody.
+	Metrics *Metrics
+	Log     *slog.Logger
 }
 
 // Server is the FeedService of one replica.
@@ -77,6 +79,9 @@ type Server struct {
 func New(c Config) *Server {
 	if c.ReportInterval == 0 {
 		c.ReportInterval = time.Second
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
 	}
 	return &Server{Config: c}
 }

@@ -111,8 +111,10 @@ func (ss *session) receive() error {
 		}
 		switch m := m.GetMessage().(type) {
 		case *signalboxv1.ConnectRequest_Ack:
+			ss.Metrics.acks.Inc()
 			ss.acked(m.Ack)
 		case *signalboxv1.ConnectRequest_Report:
+			ss.Metrics.reports.Inc()
 			ss.link.Heard(m.Report.GetReady(), m.Report.OpenStreams)
 			ss.Tally.Report(ss.hello.GetNode(), ss.hello.GetEpoch(), m.Report.GetRoutes())
 		case *signalboxv1.ConnectRequest_Feed:
@@ -239,15 +241,16 @@ func (ss *session) feed(view *replica.View, canFeed bool) error {
 	if err != nil {
 		return ss.unfeed("this control plane cannot tell what is current: " + err.Error())
 	}
-	if up == nil || !ss.begin(have, view.Version) {
+	if up.parts == nil || !ss.begin(have, view.Version) {
 		return nil
 	}
-	ss.log.Debug("update sent", "rev", view.Version.Revision, "from", have.Revision, "parts", len(up))
-	for _, part := range up {
+	ss.log.Debug("update sent", "rev", view.Version.Revision, "from", have.Revision, "parts", len(up.parts))
+	for _, part := range up.parts {
 		if err := ss.stream.SendMsg(part); err != nil {
 			return err
 		}
 	}
+	ss.Metrics.sent(up.whole)
 	return nil
 }
 
@@ -297,15 +300,15 @@ func (ss *session) unfeed(reason string) error {
 // headTimeout bounds asking the store for its newest version.
 const headTimeout = 2 * time.Second
 
-// lacking returns what takes the node from have to the view, in parts; nil if
+// lacking returns what takes the node from have to the view, in parts; none if
 // there is nothing to send for now.
-func (ss *session) lacking(view *replica.View, have store.Version) ([]any, error) {
+func (ss *session) lacking(view *replica.View, have store.Version) (outgoing, error) {
 	node := store.Key{Kind: store.KindNode, Name: ss.hello.GetNode()}
 	switch {
 	case have.Epoch != view.Version.Epoch:
 		return ss.encoder.whole(view, node)
 	case have.Revision == view.Version.Revision:
-		return nil, nil
+		return outgoing{}, nil
 	case have.Revision < view.Version.Revision:
 		return ss.encoder.since(view, have, node)
 	}
@@ -315,10 +318,10 @@ func (ss *session) lacking(view *replica.View, have store.Version) ([]any, error
 	defer cancel()
 	head, err := ss.Head.Head(ctx)
 	if err != nil {
-		return nil, err
+		return outgoing{}, err
 	}
 	if head.Epoch == have.Epoch && head.Revision >= have.Revision {
-		return nil, nil
+		return outgoing{}, nil
 	}
 	return ss.encoder.whole(view, node)
 }

@@ -30,6 +30,8 @@ type Nodes struct {
 	seq   uint64        // counts changes of standing
 	moved chan struct{} // closed and replaced when seq grows
 	now   func() time.Time
+
+	waiting waiting
 }
 
 // node is what is known of one node. Guarded by Nodes.mu.
@@ -60,7 +62,7 @@ type refusal struct {
 
 // NewNodes returns a Nodes that knows none.
 func NewNodes() *Nodes {
-	return &Nodes{nodes: map[string]*node{}, moved: make(chan struct{}), now: time.Now}
+	return &Nodes{nodes: map[string]*node{}, moved: make(chan struct{}), now: time.Now, waiting: newWaiting()}
 }
 
 // ErrReplaced says that a newer process goes by the node's name.

@@ -34,10 +34,12 @@ const fair = 900 * time.Millisecond
 // returns how things stand then.
 func (ns *Nodes) Wait(ctx context.Context, v store.Version) Standing {
 	w, began := ns.begin(v), ns.now()
+	defer func() { ns.waiting.took.Observe(ns.now().Sub(began).Seconds()) }()
 	select {
 	case <-w.done:
 		return ns.Standing(v)
 	case <-ctx.Done():
+		ns.waiting.missed.Inc()
 	}
 	missed := errors.Is(ctx.Err(), context.DeadlineExceeded) && ns.now().Sub(began) >= fair
 	ns.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -54,6 +55,8 @@ type Presence struct {
 	notes  store.Notes
 	log    *slog.Logger
 	nodes  Nodes
+	descs  descs
+	lost   atomic.Uint64 // leases
 
 	mu      sync.Mutex
 	session store.Session // nil while there is none
@@ -74,7 +77,7 @@ func New(config Config, notes store.Notes, log *slog.Logger, nodes Nodes) *Prese
 		config.TTL = 5 * time.Second
 	}
 	return &Presence{
-		config: config, notes: notes, log: log, nodes: nodes,
+		config: config, notes: notes, log: log, nodes: nodes, descs: newDescs(),
 		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
 		unheard: map[string][]string{}, members: map[string]*signalboxv1.MemberLease{}, listed: &signalboxv1.Members{}, moved: make(chan struct{}),
 	}

@@ -98,6 +98,7 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 			missed = p.miss(held, session, missed)
 		case <-held.Done():
 			if ctx.Err() == nil {
+				p.lost.Add(1)
 				p.log.Warn("lease lost; not feeding until there is another")
 			}
 			return

@@ -111,6 +111,16 @@ func (v *View) Since(rev store.Revision, written func(*store.Record), removed fu
 // Len counts the records of all kinds.
 func (v *View) Len() int { return v.byKey.Len() }
 
+// Count returns how many records there are of each kind.
+func (v *View) Count() map[store.Kind]int {
+	n := map[store.Kind]int{}
+	v.byKey.Ascend(func(r *store.Record) bool {
+		n[r.Kind]++
+		return true
+	})
+	return n
+}
+
 // indexName is what a record is indexed by; empty for most.
 func indexName(r *store.Record) string {
 	switch m := r.Message.(type) {

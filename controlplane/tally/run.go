@@ -135,9 +135,11 @@ func (r *runner) loop(ctx context.Context, leads <-chan <-chan struct{}) {
 		select {
 		case over = <-leads:
 			leading = true
+			r.book.metrics.leads.Set(1)
 			r.book.config.Log.Info("leads the checkpoints")
 		case <-over:
 			leading, over = false, nil
+			r.book.metrics.leads.Set(0)
 			r.book.config.Log.Info("leads the checkpoints no more")
 		case now := <-tick.C:
 			r.turn(ctx, now, leading)
@@ -160,6 +162,8 @@ func (r *runner) turn(ctx context.Context, now time.Time, leads bool) {
 	if r.round++; r.round%pruneEvery == 1 {
 		b.Prune()
 	}
+	begun := time.Now()
+	defer func() { b.metrics.took.Observe(time.Since(begun).Seconds()) }()
 	writes, _ := b.changed(now, roundBytes, r.mine(now, leads))
 	_, err := r.commit(ctx, writes)
 	if leads && err == nil {
@@ -217,6 +221,9 @@ func (r *runner) last(ctx context.Context, leads bool) {
 
 // report logs that checkpoints fail, and that they do no more.
 func (r *runner) report(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		r.book.metrics.failed.Inc()
+	}
 	switch {
 	case err != nil && ctx.Err() == nil && !r.failing:
 		r.failing = true
@@ -271,7 +278,11 @@ func (r *runner) part(writes []write, note string) (again, left []write) {
 func (r *runner) put(ctx context.Context, put []store.Note, gone []string, unless []store.NoteCondition) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*lastTime)
 	defer cancel()
-	return r.notes.PutNotes(ctx, put, gone, unless...)
+	err := r.notes.PutNotes(ctx, put, gone, unless...)
+	if err == nil {
+		r.book.metrics.written.Add(float64(sizeOf(put)))
+	}
+	return err
 }
 
 // pack returns how many of the writes fit into one transaction, at least one,

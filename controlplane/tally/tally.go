@@ -67,6 +67,7 @@ type Config struct {
 // A Book knows what was carried. It is safe for concurrent use; New makes one.
 type Book struct {
 	config  Config
+	metrics metrics
 	buckets [checkpoint.Buckets]bucket
 	base    *source // stands for the bases in chunks
 	queue   queue
@@ -91,7 +92,7 @@ func New(c Config) *Book {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Book{config: c, base: &source{}, loaded: make(chan struct{}), sources: map[checkpoint.Process]*source{}}
+	return &Book{config: c, metrics: newMetrics(), base: &source{}, loaded: make(chan struct{}), sources: map[checkpoint.Process]*source{}}
 }
 
 // Joined says that a node process has opened a stream to this replica. Until
