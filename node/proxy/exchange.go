@@ -9,6 +9,7 @@ import (
 
 	"signalbox/node/listen"
 	"signalbox/node/route"
+	"signalbox/proto/rules"
 )
 
 // An exchange is one request and what becomes of it. It belongs to the
@@ -42,7 +43,8 @@ type exchange struct {
 	forwarded [4]string
 
 	// What is known of the answer.
-	addr     string // of the upstream that was tried last
+	to       *rules.Upstream // that was tried last
+	addr     string          // of it, as it was dialed
 	attempts int
 	status   int
 	counted  bool // the meter knows the status

@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"signalbox/node/route"
 )
 
 // A fate is what becomes of a request header.
@@ -60,7 +62,7 @@ func (x *exchange) clean(h http.Header) (trailers bool) {
 		case forwarding:
 			// A trusted proxy does not vouch for "X-Forwarded_For", which it may
 			// not even know.
-			if !x.from.trusted || isOdd(name) && !x.rules.allowed[name] {
+			if !x.from.trusted && !x.policy.PassForwarding || isOdd(name) && !x.rules.allowed[name] {
 				delete(h, name)
 			}
 		case odd:
@@ -70,6 +72,19 @@ func (x *exchange) clean(h http.Header) (trailers bool) {
 		}
 	}
 	return trailers
+}
+
+// change makes the changes that a policy asks for.
+func change(h http.Header, c *route.HeaderChanges) {
+	if c == nil {
+		return
+	}
+	for _, name := range c.Remove {
+		delete(h, name)
+	}
+	for _, f := range c.Set {
+		h[f.Name] = f.Values[:1:1]
+	}
 }
 
 // cleanResponse removes from an upstream's header what must not be sent on.

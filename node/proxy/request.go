@@ -25,7 +25,9 @@ func (x *exchange) rewriteRequest() {
 	h := x.r.Header
 	asked := x.upgrade()
 	trailers := x.clean(h)
-	x.setForwarded(h)
+	if !x.policy.PassForwarding {
+		x.setForwarded(h)
+	}
 	if trailers {
 		h["Te"] = []string{"trailers"}
 	}
@@ -33,6 +35,7 @@ func (x *exchange) rewriteRequest() {
 		h["Connection"] = []string{"Upgrade"}
 		h["Upgrade"] = []string{asked}
 	}
+	change(h, x.policy.RequestHeader)
 	if len(h["User-Agent"]) == 0 {
 		h["User-Agent"] = nil // else net/http would make one up
 	}
@@ -93,7 +96,8 @@ func (x *exchange) sendTo(i int) (*http.Response, upstream.Info, error) {
 	if err != nil {
 		return nil, upstream.Info{}, &upstream.Error{Reason: upstream.ReasonPoolClosed, Err: err}
 	}
-	out := x.outgoing(&x.route.Upstreams[i])
+	x.to = &x.route.Upstreams[i]
+	out := x.outgoing(x.to)
 	opt := upstream.Options{Timeouts: upstream.Timeouts{Connect: x.policy.Connect, Header: x.policy.Response}}
 	if opt.Timeouts.Header == 0 {
 		opt.Timeouts.Header = -1 // none, for long polls
@@ -136,6 +140,9 @@ func (x *exchange) outgoing(u *rules.Upstream) *http.Request {
 	out.RequestURI, out.Close, out.TransferEncoding, out.Trailer = "", false, nil, nil
 	if x.policy.UpstreamHost || out.Host == "" {
 		out.Host = u.Host
+	}
+	if c := x.policy.RequestHeader; c != nil && c.Host != "" {
+		out.Host = c.Host
 	}
 	out.Body = nil
 	if x.body != nil {

@@ -32,6 +32,8 @@ func (x *exchange) answer(res *http.Response) {
 // returns how many trailers it announces.
 func (x *exchange) copyHeader(res *http.Response) (announced int) {
 	cleanResponse(res.Header)
+	x.rewriteLocation(res)
+	change(res.Header, x.policy.ResponseHeader)
 	h := x.w.Header()
 	for name, values := range res.Header {
 		h[name] = values

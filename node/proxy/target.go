@@ -60,7 +60,7 @@ func (x *exchange) url(u *rules.Upstream) *url.URL {
 		scheme = "http"
 	}
 	out := &url.URL{Scheme: scheme, Host: u.Host}
-	target := x.route.Target(u, x.path, x.query, x.policy.StripPrefix)
+	target := x.route.Target(u, x.path, x.query, &x.policy)
 	switch {
 	case x.star && target == "/":
 		out.Opaque = "*"

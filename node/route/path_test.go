@@ -157,10 +157,10 @@ func TestTheTargetsPathAndQueryGoFirst(t *testing.T) {
 			t.Fatalf("%s does not match %s", c.prefix, c.sent)
 		}
 		u, _ := rules.ParseUpstream(c.url)
-		if got := r.Target(&u, p, c.query, false); got != c.keep {
+		if got := r.Target(&u, p, c.query, new(route.Policy)); got != c.keep {
 			t.Errorf("%s to %s: got %q, want %q", c.sent, c.url, got, c.keep)
 		}
-		if got := r.Target(&u, p, c.query, true); got != c.strip {
+		if got := r.Target(&u, p, c.query, &route.Policy{StripPrefix: true}); got != c.strip {
 			t.Errorf("%s stripped to %s: got %q, want %q", c.sent, c.url, got, c.strip)
 		}
 	}

@@ -1,9 +1,11 @@
 package route
 
 import (
+	"net/textproto"
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -13,6 +15,18 @@ import (
 type Policy struct {
 	// StripPrefix removes the matched prefix before sending on.
 	StripPrefix bool
+	// DropUpstreamPath sends requests without the upstream's own path and query.
+	DropUpstreamPath bool
+	// PassForwarding leaves the headers alone by which proxies tell who the
+	// client is.
+	PassForwarding bool
+	// RequestHeader and ResponseHeader are changed so; nil is not at all. They
+	// are shared and must not be changed.
+	RequestHeader, ResponseHeader *HeaderChanges
+	// LocationHost rewrites the host of redirections to the upstream to the one
+	// the client asked for; LocationScheme, unless it is empty, their scheme.
+	LocationHost   bool
+	LocationScheme string
 	// UpstreamHost sends the upstream's own host instead of the client's.
 	UpstreamHost bool
 	// Upgrades are the protocols that may be switched to, in lower case.
@@ -30,6 +44,21 @@ type Policy struct {
 	Grace time.Duration
 }
 
+// HeaderChanges are changes of a header, by canonical names: Remove first.
+type HeaderChanges struct {
+	Remove []string
+	Set    []Header
+	// Host is what a request's Host is set to; empty when it is left alone.
+	Host string
+}
+
+// A Header is one field of a header.
+type Header struct {
+	Name string
+	// Values is the value alone, in the form that net/http wants.
+	Values []string
+}
+
 // builtin is what holds where neither route nor listener says anything.
 func builtin() Policy {
 	return Policy{Upgrades: []string{"websocket"}, Connect: 3 * time.Second}
@@ -39,7 +68,9 @@ func builtin() Policy {
 // nil, over the built-in one. p must have passed rules.Listener.
 func Defaults(p *signalboxv1.RoutePolicy) *Policy {
 	d := builtin()
-	overlay(p, &d)
+	if said := compilePolicy(p); said != nil {
+		said.overlay(&d)
+	}
 	return &d
 }
 
@@ -48,18 +79,70 @@ func Defaults(p *signalboxv1.RoutePolicy) *Policy {
 func (r *Route) Under(defaults *Policy) Policy {
 	out := *defaults
 	if r.policy != nil {
-		overlay(r.policy, &out)
+		r.policy.overlay(&out)
+	}
+	return out
+}
+
+// A saidPolicy is a record's policy, with what takes time worked out.
+type saidPolicy struct {
+	*signalboxv1.RoutePolicy
+	request, response *HeaderChanges // nil where it says nothing of them
+}
+
+// compilePolicy returns nil for nil.
+func compilePolicy(p *signalboxv1.RoutePolicy) *saidPolicy {
+	if p == nil {
+		return nil
+	}
+	return &saidPolicy{p, changes(p.GetRequestHeaders()), changes(p.GetResponseHeaders())}
+}
+
+// equal reports whether both say the same.
+func (p *saidPolicy) equal(o *saidPolicy) bool {
+	if p == nil || o == nil {
+		return p == o
+	}
+	return proto.Equal(p.RoutePolicy, o.RoutePolicy)
+}
+
+func changes(c *signalboxv1.HeaderChanges) *HeaderChanges {
+	if c == nil {
+		return nil
+	}
+	out := new(HeaderChanges)
+	for _, name := range c.GetRemove() {
+		out.Remove = append(out.Remove, textproto.CanonicalMIMEHeaderKey(name))
+	}
+	for name, value := range c.GetSet() {
+		if name = textproto.CanonicalMIMEHeaderKey(name); name == "Host" {
+			out.Host = value
+			continue
+		}
+		out.Set = append(out.Set, Header{name, []string{value}})
 	}
 	return out
 }
 
 // overlay sets in out what p says.
-func overlay(p *signalboxv1.RoutePolicy, out *Policy) {
-	if p == nil {
-		return
-	}
+func (p *saidPolicy) overlay(out *Policy) {
 	if p.StripPrefix != nil {
 		out.StripPrefix = p.GetStripPrefix()
+	}
+	if p.DropUpstreamPath != nil {
+		out.DropUpstreamPath = p.GetDropUpstreamPath()
+	}
+	if p.GetForwarding() != signalboxv1.Forwarding_FORWARDING_UNSPECIFIED {
+		out.PassForwarding = p.GetForwarding() == signalboxv1.Forwarding_FORWARDING_PASS
+	}
+	if p.request != nil {
+		out.RequestHeader = p.request
+	}
+	if p.response != nil {
+		out.ResponseHeader = p.response
+	}
+	if l := p.GetLocation(); l != nil {
+		out.LocationHost, out.LocationScheme = l.GetHost(), l.GetScheme()
 	}
 	if p.GetHost() != signalboxv1.HostHeader_HOST_HEADER_UNSPECIFIED {
 		out.UpstreamHost = p.GetHost() == signalboxv1.HostHeader_HOST_HEADER_UPSTREAM

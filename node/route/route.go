@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
 )
@@ -28,7 +26,7 @@ type Route struct {
 	// which he may do before the first table with this Route is published.
 	Runtime any
 
-	policy *signalboxv1.RoutePolicy // nil when the record has none
+	policy *saidPolicy // nil when the record has none
 }
 
 // errSocket is why a route to a unix socket is refused where a node's operator
@@ -52,7 +50,7 @@ func compile(rec *signalboxv1.Route, sockets bool) (*Route, error) {
 		Host:      p.Host,
 		Prefix:    p.Prefix,
 		Upstreams: p.Upstreams,
-		policy:    rec.GetPolicy(),
+		policy:    compilePolicy(rec.GetPolicy()),
 	}, nil
 }
 
@@ -61,7 +59,7 @@ func compile(rec *signalboxv1.Route, sockets bool) (*Route, error) {
 func (r *Route) same(o *Route) bool {
 	return r.Created == o.Created && r.Revision == o.Revision &&
 		r.Host == o.Host && r.Prefix == o.Prefix &&
-		slices.Equal(r.Upstreams, o.Upstreams) && proto.Equal(r.policy, o.policy)
+		slices.Equal(r.Upstreams, o.Upstreams) && r.policy.equal(o.policy)
 }
 
 // before tells which of two routes with the same match and in order holds it:
@@ -77,23 +75,24 @@ func (r *Route) before(o *Route) bool {
 // request goes to an upstream: the upstream's path, then the request's, with
 // one slash at the seam; the upstream's query, then the request's. p must be
 // what the route matched. Query is with its question mark, or empty when the
-// request has none.
-func (r *Route) Target(u *rules.Upstream, p Path, query string, strip bool) string {
+// request has none. The policy may leave parts out.
+func (r *Route) Target(u *rules.Upstream, p Path, query string, policy *Policy) string {
 	path := p.Raw
-	if strip && r.Prefix != "/" {
+	if policy.StripPrefix && r.Prefix != "/" {
 		path = p.Below(len(r.Prefix))
 	}
-	if u.Path != "" {
-		if path != "" {
-			path = strings.TrimSuffix(u.Path, "/") + path
-		} else {
-			path = u.Path
+	switch {
+	case u.Path == "" || policy.DropUpstreamPath:
+		if path == "" {
+			path = "/"
 		}
-	} else if path == "" {
-		path = "/"
+	case path == "":
+		path = u.Path
+	default:
+		path = strings.TrimSuffix(u.Path, "/") + path
 	}
 	switch {
-	case u.Query == "":
+	case u.Query == "" || policy.DropUpstreamPath:
 		return path + query
 	case len(query) <= 1:
 		return path + "?" + u.Query

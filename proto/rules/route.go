@@ -106,6 +106,14 @@ func policy(p *signalboxv1.RoutePolicy) error {
 			f.add(at, "must be a protocol name in lower case, as \"websocket\"")
 		}
 	}
+	if _, ok := signalboxv1.Forwarding_name[int32(p.GetForwarding())]; !ok {
+		f.add("forwarding", "%d is not a known value", p.GetForwarding())
+	}
+	f.wrap("request_headers", headerChanges(p.GetRequestHeaders(), true))
+	f.wrap("response_headers", headerChanges(p.GetResponseHeaders(), false))
+	if s := p.GetLocation().GetScheme(); s != "" && s != "http" && s != "https" {
+		f.add("location.scheme", "%q must be \"http\" or \"https\"", s)
+	}
 	duration(&f, "connect_timeout", p.GetConnectTimeout(), time.Millisecond)
 	duration(&f, "response_timeout", p.GetResponseTimeout(), time.Millisecond)
 	duration(&f, "idle_timeout", p.GetIdleTimeout(), time.Millisecond)

@@ -51,8 +51,23 @@ func TestRoute(t *testing.T) {
 		"a timeout of nothing is no timeout": {func(r *signalboxv1.Route) {
 			r.Policy = &signalboxv1.RoutePolicy{ConnectTimeout: &durationpb.Duration{}}
 		}, []string{"policy.connect_timeout"}},
-		"an unknown way of removal is named": {func(r *signalboxv1.Route) { r.Policy = &signalboxv1.RoutePolicy{Removal: 9} }, []string{"policy.removal"}},
-		"everything wrong is named at once":  {func(r *signalboxv1.Route) { r.Name, r.Upstreams = "", nil }, []string{"name", "upstreams"}},
+		"an unknown way of removal is named":    {func(r *signalboxv1.Route) { r.Policy = &signalboxv1.RoutePolicy{Removal: 9} }, []string{"policy.removal"}},
+		"an unknown way of forwarding is named": {func(r *signalboxv1.Route) { r.Policy = &signalboxv1.RoutePolicy{Forwarding: 9} }, []string{"policy.forwarding"}},
+		"headers of a connection are not changed": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{RequestHeaders: &signalboxv1.HeaderChanges{
+				Set: map[string]string{"content-length": "1", "Host": "fine", "X-Fine": "ä\t1"}, Remove: []string{"UPGRADE", "host", "Cookie"},
+			}}
+		}, []string{`policy.request_headers.set["content-length"]`, "policy.request_headers.remove[0]", "policy.request_headers.remove[1]"}},
+		"a response has no host, and no header twice": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{ResponseHeaders: &signalboxv1.HeaderChanges{Set: map[string]string{"Host": "h", "X-A": "1", "x-a": "2"}}}
+		}, []string{`policy.response_headers.set["Host"]`, `policy.response_headers.set["x-a"]`}},
+		"a header's value is on one line": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{RequestHeaders: &signalboxv1.HeaderChanges{Set: map[string]string{"A": "1\r\nB: 2", "C": " 1", "no header": "1"}}}
+		}, []string{`policy.request_headers.set["A"]`, `policy.request_headers.set["C"]`, `policy.request_headers.set["no header"]`}},
+		"a location's scheme is http or https": {func(r *signalboxv1.Route) {
+			r.Policy = &signalboxv1.RoutePolicy{Location: &signalboxv1.LocationRewrite{Scheme: "HTTPS"}}
+		}, []string{"policy.location.scheme"}},
+		"everything wrong is named at once": {func(r *signalboxv1.Route) { r.Name, r.Upstreams = "", nil }, []string{"name", "upstreams"}},
 		"a duration that overflows is not taken": {func(r *signalboxv1.Route) {
 			r.Policy = &signalboxv1.RoutePolicy{IdleTimeout: &durationpb.Duration{Seconds: 1 << 60}}
 		}, []string{"policy.idle_timeout"}},

@@ -24,6 +24,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Forwarding says what becomes of the headers in which proxies tell who the
+// client is and what it asked for.
+type Forwarding int32
+
+const (
+	// The same as FORWARDING_SET.
+	Forwarding_FORWARDING_UNSPECIFIED Forwarding = 0
+	// The node sets X-Forwarded-For, -Proto, -Host and -Port. Of what the client
+	// sent in such headers it keeps only what a trusted proxy said.
+	Forwarding_FORWARDING_SET Forwarding = 1
+	// The node adds nothing, and what the client sent passes as it is, whoever
+	// it is.
+	Forwarding_FORWARDING_PASS Forwarding = 2
+)
+
+// Enum value maps for Forwarding.
+var (
+	Forwarding_name = map[int32]string{
+		0: "FORWARDING_UNSPECIFIED",
+		1: "FORWARDING_SET",
+		2: "FORWARDING_PASS",
+	}
+	Forwarding_value = map[string]int32{
+		"FORWARDING_UNSPECIFIED": 0,
+		"FORWARDING_SET":         1,
+		"FORWARDING_PASS":        2,
+	}
+)
+
+func (x Forwarding) Enum() *Forwarding {
+	p := new(Forwarding)
+	*p = x
+	return p
+}
+
+func (x Forwarding) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Forwarding) Descriptor() protoreflect.EnumDescriptor {
+	return file_signalbox_v1_route_proto_enumTypes[0].Descriptor()
+}
+
+func (Forwarding) Type() protoreflect.EnumType {
+	return &file_signalbox_v1_route_proto_enumTypes[0]
+}
+
+func (x Forwarding) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Forwarding.Descriptor instead.
+func (Forwarding) EnumDescriptor() ([]byte, []int) {
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{0}
+}
+
 // HostHeader says which Host header an upstream sees.
 type HostHeader int32
 
@@ -61,11 +117,11 @@ func (x HostHeader) String() string {
 }
 
 func (HostHeader) Descriptor() protoreflect.EnumDescriptor {
-	return file_signalbox_v1_route_proto_enumTypes[0].Descriptor()
+	return file_signalbox_v1_route_proto_enumTypes[1].Descriptor()
 }
 
 func (HostHeader) Type() protoreflect.EnumType {
-	return &file_signalbox_v1_route_proto_enumTypes[0]
+	return &file_signalbox_v1_route_proto_enumTypes[1]
 }
 
 func (x HostHeader) Number() protoreflect.EnumNumber {
@@ -74,7 +130,7 @@ func (x HostHeader) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HostHeader.Descriptor instead.
 func (HostHeader) EnumDescriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{0}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{1}
 }
 
 // Removal says what becomes of a removed route's running exchanges.
@@ -114,11 +170,11 @@ func (x Removal) String() string {
 }
 
 func (Removal) Descriptor() protoreflect.EnumDescriptor {
-	return file_signalbox_v1_route_proto_enumTypes[1].Descriptor()
+	return file_signalbox_v1_route_proto_enumTypes[2].Descriptor()
 }
 
 func (Removal) Type() protoreflect.EnumType {
-	return &file_signalbox_v1_route_proto_enumTypes[1]
+	return &file_signalbox_v1_route_proto_enumTypes[2]
 }
 
 func (x Removal) Number() protoreflect.EnumNumber {
@@ -127,7 +183,7 @@ func (x Removal) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Removal.Descriptor instead.
 func (Removal) EnumDescriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{1}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{2}
 }
 
 // Route sends the requests it matches to its upstreams.
@@ -377,7 +433,21 @@ type RoutePolicy struct {
 	Removal Removal `protobuf:"varint,7,opt,name=removal,proto3,enum=signalbox.v1.Removal" json:"removal,omitempty"`
 	// Removal grace is how long REMOVAL_CLOSE lets them run. Default: 0, at
 	// once.
-	RemovalGrace  *durationpb.Duration `protobuf:"bytes,8,opt,name=removal_grace,json=removalGrace,proto3" json:"removal_grace,omitempty"`
+	RemovalGrace *durationpb.Duration `protobuf:"bytes,8,opt,name=removal_grace,json=removalGrace,proto3" json:"removal_grace,omitempty"`
+	// Drop upstream path leaves out the path and the query of the upstream's
+	// URL. Default: they go before the request's own.
+	DropUpstreamPath *bool `protobuf:"varint,9,opt,name=drop_upstream_path,json=dropUpstreamPath,proto3,oneof" json:"drop_upstream_path,omitempty"`
+	// Forwarding says what becomes of X-Forwarded-For and the like. Default:
+	// the node sets them.
+	Forwarding Forwarding `protobuf:"varint,10,opt,name=forwarding,proto3,enum=signalbox.v1.Forwarding" json:"forwarding,omitempty"`
+	// Request headers are changed before a request is sent on, after all else.
+	RequestHeaders *HeaderChanges `protobuf:"bytes,11,opt,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
+	// Response headers are changed before an upstream's answer is sent on; the
+	// answers a node gives itself are left alone.
+	ResponseHeaders *HeaderChanges `protobuf:"bytes,12,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
+	// Location says how redirections to the upstream itself are rewritten.
+	// Default: not at all.
+	Location      *LocationRewrite `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -468,6 +538,158 @@ func (x *RoutePolicy) GetRemovalGrace() *durationpb.Duration {
 	return nil
 }
 
+func (x *RoutePolicy) GetDropUpstreamPath() bool {
+	if x != nil && x.DropUpstreamPath != nil {
+		return *x.DropUpstreamPath
+	}
+	return false
+}
+
+func (x *RoutePolicy) GetForwarding() Forwarding {
+	if x != nil {
+		return x.Forwarding
+	}
+	return Forwarding_FORWARDING_UNSPECIFIED
+}
+
+func (x *RoutePolicy) GetRequestHeaders() *HeaderChanges {
+	if x != nil {
+		return x.RequestHeaders
+	}
+	return nil
+}
+
+func (x *RoutePolicy) GetResponseHeaders() *HeaderChanges {
+	if x != nil {
+		return x.ResponseHeaders
+	}
+	return nil
+}
+
+func (x *RoutePolicy) GetLocation() *LocationRewrite {
+	if x != nil {
+		return x.Location
+	}
+	return nil
+}
+
+// HeaderChanges are changes of a header: first what is removed, then what is
+// set. Names that belong to one connection or say how long a body is cannot be
+// changed.
+type HeaderChanges struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Set puts a value in place of all there are, by name: at most 64 of at most
+	// 8192 bytes. "Host" may be set on requests.
+	Set map[string]string `protobuf:"bytes,1,rep,name=set,proto3" json:"set,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Remove is names of headers that are left out: at most 64.
+	Remove        []string `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeaderChanges) Reset() {
+	*x = HeaderChanges{}
+	mi := &file_signalbox_v1_route_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeaderChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeaderChanges) ProtoMessage() {}
+
+func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_route_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeaderChanges.ProtoReflect.Descriptor instead.
+func (*HeaderChanges) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HeaderChanges) GetSet() map[string]string {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *HeaderChanges) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+// LocationRewrite changes the Location header of 201, 301, 302, 303, 307 and
+// 308 where it is a whole URL whose host and port are the upstream's own.
+// Others are left alone.
+type LocationRewrite struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Host puts the host and port that the client asked for in place of the
+	// upstream's.
+	Host bool `protobuf:"varint,1,opt,name=host,proto3" json:"host,omitempty"`
+	// Scheme is "http" or "https", to be put in place of the upstream's. Empty:
+	// it stays.
+	Scheme        string `protobuf:"bytes,2,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LocationRewrite) Reset() {
+	*x = LocationRewrite{}
+	mi := &file_signalbox_v1_route_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LocationRewrite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LocationRewrite) ProtoMessage() {}
+
+func (x *LocationRewrite) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_route_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LocationRewrite.ProtoReflect.Descriptor instead.
+func (*LocationRewrite) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LocationRewrite) GetHost() bool {
+	if x != nil {
+		return x.Host
+	}
+	return false
+}
+
+func (x *LocationRewrite) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
 // RouteCounters is what one route carried. All counts are cumulative, from
 // the time the route was created.
 type RouteCounters struct {
@@ -491,7 +713,7 @@ type RouteCounters struct {
 
 func (x *RouteCounters) Reset() {
 	*x = RouteCounters{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[4]
+	mi := &file_signalbox_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +725,7 @@ func (x *RouteCounters) String() string {
 func (*RouteCounters) ProtoMessage() {}
 
 func (x *RouteCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[4]
+	mi := &file_signalbox_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +738,7 @@ func (x *RouteCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteCounters.ProtoReflect.Descriptor instead.
 func (*RouteCounters) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RouteCounters) GetRequests() uint64 {
@@ -571,7 +793,7 @@ type RouteObserved struct {
 
 func (x *RouteObserved) Reset() {
 	*x = RouteObserved{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[5]
+	mi := &file_signalbox_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -583,7 +805,7 @@ func (x *RouteObserved) String() string {
 func (*RouteObserved) ProtoMessage() {}
 
 func (x *RouteObserved) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[5]
+	mi := &file_signalbox_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -596,7 +818,7 @@ func (x *RouteObserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteObserved.ProtoReflect.Descriptor instead.
 func (*RouteObserved) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RouteObserved) GetCounters() *RouteCounters {
@@ -633,7 +855,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[6]
+	mi := &file_signalbox_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +867,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[6]
+	mi := &file_signalbox_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +880,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RouteEntry) GetRoute() *Route {
@@ -696,7 +918,7 @@ type PutRouteRequest struct {
 
 func (x *PutRouteRequest) Reset() {
 	*x = PutRouteRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[7]
+	mi := &file_signalbox_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +930,7 @@ func (x *PutRouteRequest) String() string {
 func (*PutRouteRequest) ProtoMessage() {}
 
 func (x *PutRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[7]
+	mi := &file_signalbox_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +943,7 @@ func (x *PutRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRouteRequest.ProtoReflect.Descriptor instead.
 func (*PutRouteRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PutRouteRequest) GetRoute() *Route {
@@ -773,7 +995,7 @@ type PutRouteResponse struct {
 
 func (x *PutRouteResponse) Reset() {
 	*x = PutRouteResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[8]
+	mi := &file_signalbox_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +1007,7 @@ func (x *PutRouteResponse) String() string {
 func (*PutRouteResponse) ProtoMessage() {}
 
 func (x *PutRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[8]
+	mi := &file_signalbox_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +1020,7 @@ func (x *PutRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRouteResponse.ProtoReflect.Descriptor instead.
 func (*PutRouteResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PutRouteResponse) GetRoute() *Route {
@@ -826,7 +1048,7 @@ type GetRouteRequest struct {
 
 func (x *GetRouteRequest) Reset() {
 	*x = GetRouteRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[9]
+	mi := &file_signalbox_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1060,7 @@ func (x *GetRouteRequest) String() string {
 func (*GetRouteRequest) ProtoMessage() {}
 
 func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[9]
+	mi := &file_signalbox_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1073,7 @@ func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRouteRequest.ProtoReflect.Descriptor instead.
 func (*GetRouteRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetRouteRequest) GetName() string {
@@ -874,7 +1096,7 @@ type GetRouteResponse struct {
 
 func (x *GetRouteResponse) Reset() {
 	*x = GetRouteResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[10]
+	mi := &file_signalbox_v1_route_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1108,7 @@ func (x *GetRouteResponse) String() string {
 func (*GetRouteResponse) ProtoMessage() {}
 
 func (x *GetRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[10]
+	mi := &file_signalbox_v1_route_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1121,7 @@ func (x *GetRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRouteResponse.ProtoReflect.Descriptor instead.
 func (*GetRouteResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{10}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRouteResponse) GetRoute() *Route {
@@ -938,7 +1160,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[11]
+	mi := &file_signalbox_v1_route_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1172,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[11]
+	mi := &file_signalbox_v1_route_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1185,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{11}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRoutesRequest) GetPageSize() int32 {
@@ -1023,7 +1245,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[12]
+	mi := &file_signalbox_v1_route_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1257,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[12]
+	mi := &file_signalbox_v1_route_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1270,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{12}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*RouteEntry {
@@ -1092,7 +1314,7 @@ type DeleteRouteRequest struct {
 
 func (x *DeleteRouteRequest) Reset() {
 	*x = DeleteRouteRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[13]
+	mi := &file_signalbox_v1_route_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1326,7 @@ func (x *DeleteRouteRequest) String() string {
 func (*DeleteRouteRequest) ProtoMessage() {}
 
 func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[13]
+	mi := &file_signalbox_v1_route_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1339,7 @@ func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRouteRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{13}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteRouteRequest) GetName() string {
@@ -1166,7 +1388,7 @@ type DeleteRouteResponse struct {
 
 func (x *DeleteRouteResponse) Reset() {
 	*x = DeleteRouteResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[14]
+	mi := &file_signalbox_v1_route_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1400,7 @@ func (x *DeleteRouteResponse) String() string {
 func (*DeleteRouteResponse) ProtoMessage() {}
 
 func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[14]
+	mi := &file_signalbox_v1_route_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1413,7 @@ func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{14}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteRouteResponse) GetResult() *WriteResult {
@@ -1222,7 +1444,7 @@ type BatchPutRoutesRequest struct {
 
 func (x *BatchPutRoutesRequest) Reset() {
 	*x = BatchPutRoutesRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[15]
+	mi := &file_signalbox_v1_route_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1456,7 @@ func (x *BatchPutRoutesRequest) String() string {
 func (*BatchPutRoutesRequest) ProtoMessage() {}
 
 func (x *BatchPutRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[15]
+	mi := &file_signalbox_v1_route_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1469,7 @@ func (x *BatchPutRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchPutRoutesRequest.ProtoReflect.Descriptor instead.
 func (*BatchPutRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{15}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BatchPutRoutesRequest) GetRoutes() []*Route {
@@ -1299,7 +1521,7 @@ type BatchPutRoutesResponse struct {
 
 func (x *BatchPutRoutesResponse) Reset() {
 	*x = BatchPutRoutesResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[16]
+	mi := &file_signalbox_v1_route_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1311,7 +1533,7 @@ func (x *BatchPutRoutesResponse) String() string {
 func (*BatchPutRoutesResponse) ProtoMessage() {}
 
 func (x *BatchPutRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[16]
+	mi := &file_signalbox_v1_route_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1324,7 +1546,7 @@ func (x *BatchPutRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchPutRoutesResponse.ProtoReflect.Descriptor instead.
 func (*BatchPutRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{16}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BatchPutRoutesResponse) GetWritten() int32 {
@@ -1360,7 +1582,7 @@ type BatchDeleteRoutesRequest struct {
 
 func (x *BatchDeleteRoutesRequest) Reset() {
 	*x = BatchDeleteRoutesRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[17]
+	mi := &file_signalbox_v1_route_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1594,7 @@ func (x *BatchDeleteRoutesRequest) String() string {
 func (*BatchDeleteRoutesRequest) ProtoMessage() {}
 
 func (x *BatchDeleteRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[17]
+	mi := &file_signalbox_v1_route_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1607,7 @@ func (x *BatchDeleteRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteRoutesRequest.ProtoReflect.Descriptor instead.
 func (*BatchDeleteRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{17}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BatchDeleteRoutesRequest) GetNames() []string {
@@ -1437,7 +1659,7 @@ type BatchDeleteRoutesResponse struct {
 
 func (x *BatchDeleteRoutesResponse) Reset() {
 	*x = BatchDeleteRoutesResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[18]
+	mi := &file_signalbox_v1_route_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1671,7 @@ func (x *BatchDeleteRoutesResponse) String() string {
 func (*BatchDeleteRoutesResponse) ProtoMessage() {}
 
 func (x *BatchDeleteRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[18]
+	mi := &file_signalbox_v1_route_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1684,7 @@ func (x *BatchDeleteRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteRoutesResponse.ProtoReflect.Descriptor instead.
 func (*BatchDeleteRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{18}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BatchDeleteRoutesResponse) GetRemoved() int32 {
@@ -1500,7 +1722,7 @@ const file_signalbox_v1_route_proto_rawDesc = "" +
 	"\vpath_prefix\x18\x02 \x01(\tR\n" +
 	"pathPrefix\"\x1c\n" +
 	"\bUpstream\x12\x10\n" +
-	"\x03url\x18\x01 \x01(\tR\x03url\"\xc9\x03\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\"\x96\x06\n" +
 	"\vRoutePolicy\x12&\n" +
 	"\fstrip_prefix\x18\x01 \x01(\bH\x00R\vstripPrefix\x88\x01\x01\x12,\n" +
 	"\x04host\x18\x02 \x01(\x0e2\x18.signalbox.v1.HostHeaderR\x04host\x12\x1a\n" +
@@ -1509,8 +1731,26 @@ const file_signalbox_v1_route_proto_rawDesc = "" +
 	"\x10response_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x0fresponseTimeout\x12<\n" +
 	"\fidle_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12/\n" +
 	"\aremoval\x18\a \x01(\x0e2\x15.signalbox.v1.RemovalR\aremoval\x12>\n" +
-	"\rremoval_grace\x18\b \x01(\v2\x19.google.protobuf.DurationR\fremovalGraceB\x0f\n" +
-	"\r_strip_prefix\"\xb2\x01\n" +
+	"\rremoval_grace\x18\b \x01(\v2\x19.google.protobuf.DurationR\fremovalGrace\x121\n" +
+	"\x12drop_upstream_path\x18\t \x01(\bH\x01R\x10dropUpstreamPath\x88\x01\x01\x128\n" +
+	"\n" +
+	"forwarding\x18\n" +
+	" \x01(\x0e2\x18.signalbox.v1.ForwardingR\n" +
+	"forwarding\x12D\n" +
+	"\x0frequest_headers\x18\v \x01(\v2\x1b.signalbox.v1.HeaderChangesR\x0erequestHeaders\x12F\n" +
+	"\x10response_headers\x18\f \x01(\v2\x1b.signalbox.v1.HeaderChangesR\x0fresponseHeaders\x129\n" +
+	"\blocation\x18\r \x01(\v2\x1d.signalbox.v1.LocationRewriteR\blocationB\x0f\n" +
+	"\r_strip_prefixB\x15\n" +
+	"\x13_drop_upstream_path\"\x97\x01\n" +
+	"\rHeaderChanges\x126\n" +
+	"\x03set\x18\x01 \x03(\v2$.signalbox.v1.HeaderChanges.SetEntryR\x03set\x12\x16\n" +
+	"\x06remove\x18\x02 \x03(\tR\x06remove\x1a6\n" +
+	"\bSetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\x0fLocationRewrite\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\bR\x04host\x12\x16\n" +
+	"\x06scheme\x18\x02 \x01(\tR\x06scheme\"\xb2\x01\n" +
 	"\rRouteCounters\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x04R\brequests\x12%\n" +
 	"\x0ebytes_received\x18\x02 \x01(\x04R\rbytesReceived\x12\x1d\n" +
@@ -1580,7 +1820,12 @@ const file_signalbox_v1_route_proto_rawDesc = "" +
 	"\fwait_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vwaitTimeout\"h\n" +
 	"\x19BatchDeleteRoutesResponse\x12\x18\n" +
 	"\aremoved\x18\x01 \x01(\x05R\aremoved\x121\n" +
-	"\x06result\x18\x02 \x01(\v2\x19.signalbox.v1.WriteResultR\x06result*[\n" +
+	"\x06result\x18\x02 \x01(\v2\x19.signalbox.v1.WriteResultR\x06result*Q\n" +
+	"\n" +
+	"Forwarding\x12\x1a\n" +
+	"\x16FORWARDING_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eFORWARDING_SET\x10\x01\x12\x13\n" +
+	"\x0fFORWARDING_PASS\x10\x02*[\n" +
 	"\n" +
 	"HostHeader\x12\x1b\n" +
 	"\x17HOST_HEADER_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -1615,92 +1860,101 @@ func file_signalbox_v1_route_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_route_proto_rawDescData
 }
 
-var file_signalbox_v1_route_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_signalbox_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_signalbox_v1_route_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_signalbox_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_signalbox_v1_route_proto_goTypes = []any{
-	(HostHeader)(0),                   // 0: signalbox.v1.HostHeader
-	(Removal)(0),                      // 1: signalbox.v1.Removal
-	(*Route)(nil),                     // 2: signalbox.v1.Route
-	(*Match)(nil),                     // 3: signalbox.v1.Match
-	(*Upstream)(nil),                  // 4: signalbox.v1.Upstream
-	(*RoutePolicy)(nil),               // 5: signalbox.v1.RoutePolicy
-	(*RouteCounters)(nil),             // 6: signalbox.v1.RouteCounters
-	(*RouteObserved)(nil),             // 7: signalbox.v1.RouteObserved
-	(*RouteEntry)(nil),                // 8: signalbox.v1.RouteEntry
-	(*PutRouteRequest)(nil),           // 9: signalbox.v1.PutRouteRequest
-	(*PutRouteResponse)(nil),          // 10: signalbox.v1.PutRouteResponse
-	(*GetRouteRequest)(nil),           // 11: signalbox.v1.GetRouteRequest
-	(*GetRouteResponse)(nil),          // 12: signalbox.v1.GetRouteResponse
-	(*ListRoutesRequest)(nil),         // 13: signalbox.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),        // 14: signalbox.v1.ListRoutesResponse
-	(*DeleteRouteRequest)(nil),        // 15: signalbox.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),       // 16: signalbox.v1.DeleteRouteResponse
-	(*BatchPutRoutesRequest)(nil),     // 17: signalbox.v1.BatchPutRoutesRequest
-	(*BatchPutRoutesResponse)(nil),    // 18: signalbox.v1.BatchPutRoutesResponse
-	(*BatchDeleteRoutesRequest)(nil),  // 19: signalbox.v1.BatchDeleteRoutesRequest
-	(*BatchDeleteRoutesResponse)(nil), // 20: signalbox.v1.BatchDeleteRoutesResponse
-	nil,                               // 21: signalbox.v1.Route.LabelsEntry
-	(*Meta)(nil),                      // 22: signalbox.v1.Meta
-	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(Wait)(0),                         // 25: signalbox.v1.Wait
-	(*WriteResult)(nil),               // 26: signalbox.v1.WriteResult
-	(*Version)(nil),                   // 27: signalbox.v1.Version
+	(Forwarding)(0),                   // 0: signalbox.v1.Forwarding
+	(HostHeader)(0),                   // 1: signalbox.v1.HostHeader
+	(Removal)(0),                      // 2: signalbox.v1.Removal
+	(*Route)(nil),                     // 3: signalbox.v1.Route
+	(*Match)(nil),                     // 4: signalbox.v1.Match
+	(*Upstream)(nil),                  // 5: signalbox.v1.Upstream
+	(*RoutePolicy)(nil),               // 6: signalbox.v1.RoutePolicy
+	(*HeaderChanges)(nil),             // 7: signalbox.v1.HeaderChanges
+	(*LocationRewrite)(nil),           // 8: signalbox.v1.LocationRewrite
+	(*RouteCounters)(nil),             // 9: signalbox.v1.RouteCounters
+	(*RouteObserved)(nil),             // 10: signalbox.v1.RouteObserved
+	(*RouteEntry)(nil),                // 11: signalbox.v1.RouteEntry
+	(*PutRouteRequest)(nil),           // 12: signalbox.v1.PutRouteRequest
+	(*PutRouteResponse)(nil),          // 13: signalbox.v1.PutRouteResponse
+	(*GetRouteRequest)(nil),           // 14: signalbox.v1.GetRouteRequest
+	(*GetRouteResponse)(nil),          // 15: signalbox.v1.GetRouteResponse
+	(*ListRoutesRequest)(nil),         // 16: signalbox.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),        // 17: signalbox.v1.ListRoutesResponse
+	(*DeleteRouteRequest)(nil),        // 18: signalbox.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),       // 19: signalbox.v1.DeleteRouteResponse
+	(*BatchPutRoutesRequest)(nil),     // 20: signalbox.v1.BatchPutRoutesRequest
+	(*BatchPutRoutesResponse)(nil),    // 21: signalbox.v1.BatchPutRoutesResponse
+	(*BatchDeleteRoutesRequest)(nil),  // 22: signalbox.v1.BatchDeleteRoutesRequest
+	(*BatchDeleteRoutesResponse)(nil), // 23: signalbox.v1.BatchDeleteRoutesResponse
+	nil,                               // 24: signalbox.v1.Route.LabelsEntry
+	nil,                               // 25: signalbox.v1.HeaderChanges.SetEntry
+	(*Meta)(nil),                      // 26: signalbox.v1.Meta
+	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
+	(Wait)(0),                         // 29: signalbox.v1.Wait
+	(*WriteResult)(nil),               // 30: signalbox.v1.WriteResult
+	(*Version)(nil),                   // 31: signalbox.v1.Version
 }
 var file_signalbox_v1_route_proto_depIdxs = []int32{
-	3,  // 0: signalbox.v1.Route.match:type_name -> signalbox.v1.Match
-	4,  // 1: signalbox.v1.Route.upstreams:type_name -> signalbox.v1.Upstream
-	5,  // 2: signalbox.v1.Route.policy:type_name -> signalbox.v1.RoutePolicy
-	21, // 3: signalbox.v1.Route.labels:type_name -> signalbox.v1.Route.LabelsEntry
-	22, // 4: signalbox.v1.Route.meta:type_name -> signalbox.v1.Meta
-	0,  // 5: signalbox.v1.RoutePolicy.host:type_name -> signalbox.v1.HostHeader
-	23, // 6: signalbox.v1.RoutePolicy.connect_timeout:type_name -> google.protobuf.Duration
-	23, // 7: signalbox.v1.RoutePolicy.response_timeout:type_name -> google.protobuf.Duration
-	23, // 8: signalbox.v1.RoutePolicy.idle_timeout:type_name -> google.protobuf.Duration
-	1,  // 9: signalbox.v1.RoutePolicy.removal:type_name -> signalbox.v1.Removal
-	23, // 10: signalbox.v1.RoutePolicy.removal_grace:type_name -> google.protobuf.Duration
-	6,  // 11: signalbox.v1.RouteObserved.counters:type_name -> signalbox.v1.RouteCounters
-	24, // 12: signalbox.v1.RouteObserved.last_activity:type_name -> google.protobuf.Timestamp
-	2,  // 13: signalbox.v1.RouteEntry.route:type_name -> signalbox.v1.Route
-	7,  // 14: signalbox.v1.RouteEntry.observed:type_name -> signalbox.v1.RouteObserved
-	2,  // 15: signalbox.v1.PutRouteRequest.route:type_name -> signalbox.v1.Route
-	25, // 16: signalbox.v1.PutRouteRequest.wait:type_name -> signalbox.v1.Wait
-	23, // 17: signalbox.v1.PutRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
-	2,  // 18: signalbox.v1.PutRouteResponse.route:type_name -> signalbox.v1.Route
-	26, // 19: signalbox.v1.PutRouteResponse.result:type_name -> signalbox.v1.WriteResult
-	2,  // 20: signalbox.v1.GetRouteResponse.route:type_name -> signalbox.v1.Route
-	7,  // 21: signalbox.v1.GetRouteResponse.observed:type_name -> signalbox.v1.RouteObserved
-	24, // 22: signalbox.v1.ListRoutesRequest.inactive_since:type_name -> google.protobuf.Timestamp
-	3,  // 23: signalbox.v1.ListRoutesRequest.match:type_name -> signalbox.v1.Match
-	8,  // 24: signalbox.v1.ListRoutesResponse.routes:type_name -> signalbox.v1.RouteEntry
-	27, // 25: signalbox.v1.ListRoutesResponse.version:type_name -> signalbox.v1.Version
-	25, // 26: signalbox.v1.DeleteRouteRequest.wait:type_name -> signalbox.v1.Wait
-	23, // 27: signalbox.v1.DeleteRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
-	26, // 28: signalbox.v1.DeleteRouteResponse.result:type_name -> signalbox.v1.WriteResult
-	2,  // 29: signalbox.v1.BatchPutRoutesRequest.routes:type_name -> signalbox.v1.Route
-	25, // 30: signalbox.v1.BatchPutRoutesRequest.wait:type_name -> signalbox.v1.Wait
-	23, // 31: signalbox.v1.BatchPutRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
-	26, // 32: signalbox.v1.BatchPutRoutesResponse.result:type_name -> signalbox.v1.WriteResult
-	25, // 33: signalbox.v1.BatchDeleteRoutesRequest.wait:type_name -> signalbox.v1.Wait
-	23, // 34: signalbox.v1.BatchDeleteRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
-	26, // 35: signalbox.v1.BatchDeleteRoutesResponse.result:type_name -> signalbox.v1.WriteResult
-	9,  // 36: signalbox.v1.RouteService.PutRoute:input_type -> signalbox.v1.PutRouteRequest
-	11, // 37: signalbox.v1.RouteService.GetRoute:input_type -> signalbox.v1.GetRouteRequest
-	13, // 38: signalbox.v1.RouteService.ListRoutes:input_type -> signalbox.v1.ListRoutesRequest
-	15, // 39: signalbox.v1.RouteService.DeleteRoute:input_type -> signalbox.v1.DeleteRouteRequest
-	17, // 40: signalbox.v1.RouteService.BatchPutRoutes:input_type -> signalbox.v1.BatchPutRoutesRequest
-	19, // 41: signalbox.v1.RouteService.BatchDeleteRoutes:input_type -> signalbox.v1.BatchDeleteRoutesRequest
-	10, // 42: signalbox.v1.RouteService.PutRoute:output_type -> signalbox.v1.PutRouteResponse
-	12, // 43: signalbox.v1.RouteService.GetRoute:output_type -> signalbox.v1.GetRouteResponse
-	14, // 44: signalbox.v1.RouteService.ListRoutes:output_type -> signalbox.v1.ListRoutesResponse
-	16, // 45: signalbox.v1.RouteService.DeleteRoute:output_type -> signalbox.v1.DeleteRouteResponse
-	18, // 46: signalbox.v1.RouteService.BatchPutRoutes:output_type -> signalbox.v1.BatchPutRoutesResponse
-	20, // 47: signalbox.v1.RouteService.BatchDeleteRoutes:output_type -> signalbox.v1.BatchDeleteRoutesResponse
-	42, // [42:48] is the sub-list for method output_type
-	36, // [36:42] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	4,  // 0: signalbox.v1.Route.match:type_name -> signalbox.v1.Match
+	5,  // 1: signalbox.v1.Route.upstreams:type_name -> signalbox.v1.Upstream
+	6,  // 2: signalbox.v1.Route.policy:type_name -> signalbox.v1.RoutePolicy
+	24, // 3: signalbox.v1.Route.labels:type_name -> signalbox.v1.Route.LabelsEntry
+	26, // 4: signalbox.v1.Route.meta:type_name -> signalbox.v1.Meta
+	1,  // 5: signalbox.v1.RoutePolicy.host:type_name -> signalbox.v1.HostHeader
+	27, // 6: signalbox.v1.RoutePolicy.connect_timeout:type_name -> google.protobuf.Duration
+	27, // 7: signalbox.v1.RoutePolicy.response_timeout:type_name -> google.protobuf.Duration
+	27, // 8: signalbox.v1.RoutePolicy.idle_timeout:type_name -> google.protobuf.Duration
+	2,  // 9: signalbox.v1.RoutePolicy.removal:type_name -> signalbox.v1.Removal
+	27, // 10: signalbox.v1.RoutePolicy.removal_grace:type_name -> google.protobuf.Duration
+	0,  // 11: signalbox.v1.RoutePolicy.forwarding:type_name -> signalbox.v1.Forwarding
+	7,  // 12: signalbox.v1.RoutePolicy.request_headers:type_name -> signalbox.v1.HeaderChanges
+	7,  // 13: signalbox.v1.RoutePolicy.response_headers:type_name -> signalbox.v1.HeaderChanges
+	8,  // 14: signalbox.v1.RoutePolicy.location:type_name -> signalbox.v1.LocationRewrite
+	25, // 15: signalbox.v1.HeaderChanges.set:type_name -> signalbox.v1.HeaderChanges.SetEntry
+	9,  // 16: signalbox.v1.RouteObserved.counters:type_name -> signalbox.v1.RouteCounters
+	28, // 17: signalbox.v1.RouteObserved.last_activity:type_name -> google.protobuf.Timestamp
+	3,  // 18: signalbox.v1.RouteEntry.route:type_name -> signalbox.v1.Route
+	10, // 19: signalbox.v1.RouteEntry.observed:type_name -> signalbox.v1.RouteObserved
+	3,  // 20: signalbox.v1.PutRouteRequest.route:type_name -> signalbox.v1.Route
+	29, // 21: signalbox.v1.PutRouteRequest.wait:type_name -> signalbox.v1.Wait
+	27, // 22: signalbox.v1.PutRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
+	3,  // 23: signalbox.v1.PutRouteResponse.route:type_name -> signalbox.v1.Route
+	30, // 24: signalbox.v1.PutRouteResponse.result:type_name -> signalbox.v1.WriteResult
+	3,  // 25: signalbox.v1.GetRouteResponse.route:type_name -> signalbox.v1.Route
+	10, // 26: signalbox.v1.GetRouteResponse.observed:type_name -> signalbox.v1.RouteObserved
+	28, // 27: signalbox.v1.ListRoutesRequest.inactive_since:type_name -> google.protobuf.Timestamp
+	4,  // 28: signalbox.v1.ListRoutesRequest.match:type_name -> signalbox.v1.Match
+	11, // 29: signalbox.v1.ListRoutesResponse.routes:type_name -> signalbox.v1.RouteEntry
+	31, // 30: signalbox.v1.ListRoutesResponse.version:type_name -> signalbox.v1.Version
+	29, // 31: signalbox.v1.DeleteRouteRequest.wait:type_name -> signalbox.v1.Wait
+	27, // 32: signalbox.v1.DeleteRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
+	30, // 33: signalbox.v1.DeleteRouteResponse.result:type_name -> signalbox.v1.WriteResult
+	3,  // 34: signalbox.v1.BatchPutRoutesRequest.routes:type_name -> signalbox.v1.Route
+	29, // 35: signalbox.v1.BatchPutRoutesRequest.wait:type_name -> signalbox.v1.Wait
+	27, // 36: signalbox.v1.BatchPutRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
+	30, // 37: signalbox.v1.BatchPutRoutesResponse.result:type_name -> signalbox.v1.WriteResult
+	29, // 38: signalbox.v1.BatchDeleteRoutesRequest.wait:type_name -> signalbox.v1.Wait
+	27, // 39: signalbox.v1.BatchDeleteRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
+	30, // 40: signalbox.v1.BatchDeleteRoutesResponse.result:type_name -> signalbox.v1.WriteResult
+	12, // 41: signalbox.v1.RouteService.PutRoute:input_type -> signalbox.v1.PutRouteRequest
+	14, // 42: signalbox.v1.RouteService.GetRoute:input_type -> signalbox.v1.GetRouteRequest
+	16, // 43: signalbox.v1.RouteService.ListRoutes:input_type -> signalbox.v1.ListRoutesRequest
+	18, // 44: signalbox.v1.RouteService.DeleteRoute:input_type -> signalbox.v1.DeleteRouteRequest
+	20, // 45: signalbox.v1.RouteService.BatchPutRoutes:input_type -> signalbox.v1.BatchPutRoutesRequest
+	22, // 46: signalbox.v1.RouteService.BatchDeleteRoutes:input_type -> signalbox.v1.BatchDeleteRoutesRequest
+	13, // 47: signalbox.v1.RouteService.PutRoute:output_type -> signalbox.v1.PutRouteResponse
+	15, // 48: signalbox.v1.RouteService.GetRoute:output_type -> signalbox.v1.GetRouteResponse
+	17, // 49: signalbox.v1.RouteService.ListRoutes:output_type -> signalbox.v1.ListRoutesResponse
+	19, // 50: signalbox.v1.RouteService.DeleteRoute:output_type -> signalbox.v1.DeleteRouteResponse
+	21, // 51: signalbox.v1.RouteService.BatchPutRoutes:output_type -> signalbox.v1.BatchPutRoutesResponse
+	23, // 52: signalbox.v1.RouteService.BatchDeleteRoutes:output_type -> signalbox.v1.BatchDeleteRoutesResponse
+	47, // [47:53] is the sub-list for method output_type
+	41, // [41:47] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_route_proto_init() }
@@ -1710,15 +1964,15 @@ func file_signalbox_v1_route_proto_init() {
 	}
 	file_signalbox_v1_meta_proto_init()
 	file_signalbox_v1_route_proto_msgTypes[3].OneofWrappers = []any{}
-	file_signalbox_v1_route_proto_msgTypes[7].OneofWrappers = []any{}
-	file_signalbox_v1_route_proto_msgTypes[13].OneofWrappers = []any{}
+	file_signalbox_v1_route_proto_msgTypes[9].OneofWrappers = []any{}
+	file_signalbox_v1_route_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_route_proto_rawDesc), len(file_signalbox_v1_route_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   20,
+			NumEnums:      3,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
