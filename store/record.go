@@ -20,6 +20,8 @@ const (
 	KindListener Kind = "listener" // *signalboxv1.Listener
 	KindNode     Kind = "node"     // *signalboxv1.Node, its wanted half
 	KindAPIKey   Kind = "api_key"  // *signalboxv1.ApiKeyRecord
+
+	KindRevocation Kind = "revocation" // *signalboxv1.NodeRevocation
 )
 
 // A Key names a record.
@@ -63,6 +65,9 @@ func message(kind Kind) (proto.Message, func() **signalboxv1.Meta, error) {
 		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
 	case KindNode:
 		m := new(signalboxv1.Node)
+		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
+	case KindRevocation:
+		m := new(signalboxv1.NodeRevocation)
 		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
 	case KindAPIKey:
 		m := &signalboxv1.ApiKeyRecord{}

@@ -22,7 +22,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"signalbox/controlplane"
 	"signalbox/controlplane/api"
@@ -283,8 +282,7 @@ func TestAStolenCertificateIsWorthlessOnceItIsRevoked(t *testing.T) {
 		t.Fatal(err)
 	}
 	thief, admin := s.as(stolen, ""), s.as(nil, s.admin)
-	node := &signalboxv1.Node{Name: "n1", Wanted: &signalboxv1.NodeWanted{CertificatesFrom: timestamppb.Now()}}
-	if _, err := admin.nodes.PutNode(t.Context(), &signalboxv1.PutNodeRequest{Node: node}); err != nil {
+	if _, err := admin.certs.RevokeNodeCertificates(t.Context(), &signalboxv1.RevokeNodeCertificatesRequest{Node: "n1"}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the node has a new certificate, with its key", func(context.Context) error {
@@ -301,9 +299,38 @@ func TestAStolenCertificateIsWorthlessOnceItIsRevoked(t *testing.T) {
 	if _, err := thief.certs.IssueNodeCertificate(t.Context(), &signalboxv1.IssueNodeCertificateRequest{Node: "n1", Request: newRequest(t)}); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("who has the old one gets another: %v", err)
 	}
-	future := &signalboxv1.Node{Name: "n1", Wanted: &signalboxv1.NodeWanted{CertificatesFrom: timestamppb.New(time.Now().Add(time.Hour))}}
-	if _, err := admin.nodes.PutNode(t.Context(), &signalboxv1.PutNodeRequest{Node: future}); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("revoking what is not yet made: %v", err)
+
+	// Whatever else is written of the node does not take it back.
+	node := &signalboxv1.Node{Name: "n1", Wanted: &signalboxv1.NodeWanted{Labels: map[string]string{"a": "b"}}}
+	put, err := admin.nodes.PutNode(t.Context(), &signalboxv1.PutNodeRequest{Node: node})
+	if err != nil || put.GetNode().GetMeta().GetRevision() == 0 {
+		t.Fatal(put, err)
+	}
+	if _, err := admin.nodes.DeleteNode(t.Context(), &signalboxv1.DeleteNodeRequest{Name: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := connects(t, thief, "n1"); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("once the node was forgotten, who has the old one connects: %v", err)
+	}
+	if got, err := admin.nodes.GetNode(t.Context(), &signalboxv1.GetNodeRequest{Name: "n1"}); err != nil || got.GetNode().GetRevokeTime() == nil {
+		t.Errorf("the node is %v, %v", got, err)
+	}
+	// Nor does another revocation, and a node cannot revoke.
+	second, err := s.identity("n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoke := &signalboxv1.RevokeNodeCertificatesRequest{Node: "n1"}
+	if _, err := s.as(nil, s.join).certs.RevokeNodeCertificates(t.Context(), revoke); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a node revokes: %v", err)
+	}
+	if _, err := admin.certs.RevokeNodeCertificates(t.Context(), revoke); err != nil {
+		t.Fatal(err)
+	}
+	for _, pair := range []*tls.Certificate{stolen, second} {
+		if err := connects(t, s.as(pair, ""), "n1"); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("revoked again: %v", err)
+		}
 	}
 }
 
@@ -331,7 +358,7 @@ func TestACertificateThatHasEndedIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		chain, _, err := by.IssueNode("n1", key.Public(), c.made, 10*time.Minute)
+		chain, _, err := by.IssueNode(pki.Node{Name: "n1"}, key.Public(), c.made, 10*time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +382,7 @@ func TestAStreamEndsWithItsCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, _, err := s.authority.IssueNode("n1", key.Public(), time.Now(), 2*time.Second)
+	chain, _, err := s.authority.IssueNode(pki.Node{Name: "n1"}, key.Public(), time.Now(), 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,30 @@ func undrain(n *signalboxv1.Node) error {
 	return nil
 }
 
+func newNodesUndrain() *cobra.Command {
+	var (
+		c client
+		w writeFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "undrain NAME",
+		Short: "Make a drained node ready again",
+		Args:  oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				answer, err := putWanted(ctx, signalboxv1.NewNodeServiceClient(conn), args[0], &w, undrain)
+				if err != nil {
+					return err
+				}
+				return w.told(cmd.OutOrStdout(), &c, "node "+args[0]+" undrain", answer)
+			})
+		},
+	}
+	w.addWait(cmd.Flags())
+	c.add(cmd.Flags())
+	return cmd
+}
+
 func newNodesDrain() *cobra.Command {
 	var (
 		c     client

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
@@ -29,11 +28,7 @@ func newNodes() *cobra.Command {
   signalbox nodes forget node-9`,
 	}
 	cmd.AddCommand(newNodesList(), newNodesGet(), newNodesForget(), newNodesDrain(),
-		newNodesWant("undrain", "Make a drained node ready again", undrain),
-		newNodesWant("revoke", "Refuse a node's certificates that were made until now", func(n *signalboxv1.Node) error {
-			n.Wanted.CertificatesFrom = timestamppb.Now()
-			return nil
-		}))
+		newNodesUndrain(), newNodesRevoke())
 	return cmd
 }
 
@@ -135,32 +130,6 @@ func nodeState(o *signalboxv1.NodeObserved) string {
 	}
 }
 
-// newNodesWant returns a command that changes something that is wanted of a
-// node. What else is wanted of it stays.
-func newNodesWant(use, short string, change func(*signalboxv1.Node) error) *cobra.Command {
-	var (
-		c client
-		w writeFlags
-	)
-	cmd := &cobra.Command{
-		Use:   use + " NAME",
-		Short: short,
-		Args:  oneName,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				answer, err := putWanted(ctx, signalboxv1.NewNodeServiceClient(conn), args[0], &w, change)
-				if err != nil {
-					return err
-				}
-				return w.told(cmd.OutOrStdout(), &c, "node "+args[0]+" "+use, answer)
-			})
-		},
-	}
-	w.addWait(cmd.Flags())
-	c.add(cmd.Flags())
-	return cmd
-}
-
 // putWanted changes something that is wanted of a node, if nobody else does.
 func putWanted(ctx context.Context, api signalboxv1.NodeServiceClient, name string, w *writeFlags, change func(*signalboxv1.Node) error) (*signalboxv1.PutNodeResponse, error) {
 	known, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: name})
@@ -177,6 +146,32 @@ func putWanted(ctx context.Context, api signalboxv1.NodeServiceClient, name stri
 	}
 	wait, timeout := w.kind()
 	return api.PutNode(ctx, &signalboxv1.PutNodeRequest{Node: node, ExpectedRevision: &expect, Wait: wait, WaitTimeout: timeout})
+}
+
+func newNodesRevoke() *cobra.Command {
+	var (
+		c client
+		w writeFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "revoke NAME",
+		Short: "Refuse a node's certificates that were made until now",
+		Long: `Refuses all certificates of a node that were made until now, for good, and ends
+the streams opened with them. The node gets another with its API key, if it has
+one that is good.`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				answer, err := signalboxv1.NewCertificateServiceClient(conn).RevokeNodeCertificates(ctx, &signalboxv1.RevokeNodeCertificatesRequest{Node: args[0]})
+				if err != nil {
+					return err
+				}
+				return w.told(cmd.OutOrStdout(), &c, "node "+args[0]+" revoke", answer)
+			})
+		},
+	}
+	c.add(cmd.Flags())
+	return cmd
 }
 
 func newNodesForget() *cobra.Command {

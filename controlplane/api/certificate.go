@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -47,12 +48,8 @@ func (s *certificates) IssueNodeCertificate(ctx context.Context, req *signalboxv
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	var wanted *signalboxv1.NodeWanted
-	if r := view.Get(nodeKey(req.GetNode())); r != nil {
-		wanted = r.Message.(*signalboxv1.Node).GetWanted()
-	}
-	at := issueTime(time.Now(), wanted)
-	chain, end, err := s.Certifier.Authority.IssueNode(req.GetNode(), public, at, s.Certifier.Life)
+	to := pki.Node{Name: req.GetNode(), Mark: auth.Mark(view, req.GetNode())}
+	chain, end, err := s.Certifier.Authority.IssueNode(to, public, time.Now(), s.Certifier.Life)
 	if err != nil {
 		s.Log.Error("node's certificate cannot be made", "node", req.GetNode(), "err", err)
 		return nil, status.Errorf(codes.FailedPrecondition, "no certificate can be made: %v", err)
@@ -64,13 +61,18 @@ func (s *certificates) IssueNodeCertificate(ctx context.Context, req *signalboxv
 	}, nil
 }
 
-// issueTime is the time a certificate is said to be made at. Certificates know
-// whole seconds: one that is made in the second in which earlier ones were
-// revoked says the next.
-func issueTime(now time.Time, wanted *signalboxv1.NodeWanted) time.Time {
-	now = now.Truncate(time.Second)
-	if from := wanted.GetCertificatesFrom(); from != nil && now.Before(from.AsTime()) {
-		return from.AsTime().Truncate(time.Second).Add(time.Second)
+// RevokeNodeCertificates implements CertificateService.
+func (s *certificates) RevokeNodeCertificates(ctx context.Context, req *signalboxv1.RevokeNodeCertificatesRequest) (*signalboxv1.RevokeNodeCertificatesResponse, error) {
+	var bad problems
+	bad.under("node", rules.NodeName(req.GetNode()))
+	if err := bad.err(); err != nil {
+		return nil, s.fail(err)
 	}
-	return now
+	r := &signalboxv1.NodeRevocation{Node: req.GetNode(), Mark: rand.Text(), Meta: &signalboxv1.Meta{}}
+	p := &put{field: "node", key: auth.RevocationKey(req.GetNode()), message: r, meta: r.Meta}
+	result, err := s.putOne(ctx, p, false, nil, nil)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &signalboxv1.RevokeNodeCertificatesResponse{Result: result}, nil
 }

@@ -27,7 +27,6 @@ func (s *nodes) PutNode(ctx context.Context, req *signalboxv1.PutNodeRequest) (*
 		bad.add("node", "is missing")
 	} else {
 		bad.under("node", rules.Node(req.GetNode()))
-		bad.past("node.wanted.certificates_from", req.GetNode().GetWanted().GetCertificatesFrom())
 	}
 	bad.expected(req.ExpectedRevision)
 	wait := bad.wait(req)
@@ -42,7 +41,8 @@ func (s *nodes) PutNode(ctx context.Context, req *signalboxv1.PutNodeRequest) (*
 		return nil, s.fail(err)
 	}
 	view, _ := s.Replica.Now()
-	n.Observed = newSight(view, s.Nodes).of(n.GetName(), n.GetWanted())
+	sight := newSight(view, s.Nodes)
+	n.Observed, n.RevokeTime = sight.of(n.GetName(), n.GetWanted()), sight.revoked(n.GetName())
 	return &signalboxv1.PutNodeResponse{Node: n, Result: result}, nil
 }
 

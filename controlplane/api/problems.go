@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
@@ -53,17 +52,6 @@ func (p *problems) name(field, name string) {
 func (p *problems) expected(rev *int64) {
 	if rev != nil && *rev < 0 {
 		p.add("expected_revision", "is %d; it must not be negative", *rev)
-	}
-}
-
-// past checks a moment that must have come, as far as two clocks agree.
-func (p *problems) past(field string, at *timestamppb.Timestamp) {
-	switch {
-	case at == nil:
-	case at.CheckValid() != nil:
-		p.add(field, "is not a moment")
-	case at.AsTime().After(time.Now().Add(time.Minute)):
-		p.add(field, "must not be in the future")
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"signalbox/controlplane/auth"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -46,11 +49,23 @@ func (s *sight) node(name string) *signalboxv1.Node {
 			stored := r.Message.(*signalboxv1.Node)
 			n.Wanted, n.Meta = stored.GetWanted(), stored.GetMeta()
 		}
+		n.RevokeTime = s.revoked(name)
 	}
 	if n.Observed = s.of(name, n.GetWanted()); n.Observed == nil && n.Meta == nil {
 		return nil
 	}
 	return n
+}
+
+// revoked is when a node's certificates were last revoked, nil for never.
+func (s *sight) revoked(name string) *timestamppb.Timestamp {
+	if s.view == nil {
+		return nil
+	}
+	if r := s.view.Get(auth.RevocationKey(name)); r != nil {
+		return metaOf(r.Message).GetUpdateTime()
+	}
+	return nil
 }
 
 // of returns what is observed of a node of which something may be wanted.
@@ -120,7 +135,7 @@ func (s *sight) since(rev store.Revision) *changes {
 			ch.all++
 		case store.KindNode:
 			ch.each[key.Name] = true
-		case store.KindAPIKey:
+		case store.KindAPIKey, store.KindRevocation:
 		}
 	}
 	if !s.view.Since(rev, func(r *store.Record) { count(r.Key) }, count) {

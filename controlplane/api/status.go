@@ -124,8 +124,11 @@ func detailed(code codes.Code, message string, detail protoadapt.MessageV1) erro
 
 // noun is how a kind of record is called in sentences.
 func noun(kind store.Kind) string {
-	if kind == store.KindAPIKey {
+	switch kind {
+	case store.KindAPIKey:
 		return "API key"
+	case store.KindRevocation:
+		return "revocation of node"
 	}
 	return string(kind)
 }

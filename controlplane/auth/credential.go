@@ -23,7 +23,7 @@ import (
 type credential struct {
 	hash []byte
 	cert *x509.Certificate
-	node string // that the certificate is for
+	node pki.Node // that the certificate is for
 }
 
 // presentedCertificate is the node's certificate that a call's connection was
@@ -62,8 +62,22 @@ func (c credential) in(view *replica.View) (*signalboxv1.ApiKey, error) {
 	return record.GetKey(), nil
 }
 
-// errRevoked is the answer to a node's certificate that is refused by what is
-// wanted of the node. Its holder has shown that it was the node's once.
+// RevocationKey is where it is kept that a node's certificates were revoked.
+func RevocationKey(node string) store.Key {
+	return store.Key{Kind: store.KindRevocation, Name: node}
+}
+
+// Mark is what a node's certificates must bear in a view, empty for nothing.
+func Mark(view *replica.View, node string) string {
+	if r := view.Get(RevocationKey(node)); r != nil {
+		m, _ := r.Message.(*signalboxv1.NodeRevocation)
+		return m.GetMark()
+	}
+	return ""
+}
+
+// errRevoked is the answer to a node's certificate that was revoked. Its holder
+// has shown that it was the node's once.
 var errRevoked = status.Error(codes.Unauthenticated,
 	"this certificate was revoked: the node must get a new one with an API key")
 
@@ -74,14 +88,11 @@ func (c credential) certified(view *replica.View) (*signalboxv1.ApiKey, error) {
 	if !time.Now().Before(c.cert.NotAfter) {
 		return nil, errWho
 	}
-	if r := view.Get(store.Key{Kind: store.KindNode, Name: c.node}); r != nil {
-		n, _ := r.Message.(*signalboxv1.Node)
-		if from := n.GetWanted().GetCertificatesFrom(); from != nil && pki.IssuedAt(c.cert).Before(from.AsTime()) {
-			return nil, errRevoked
-		}
+	if c.node.Mark != Mark(view, c.node.Name) {
+		return nil, errRevoked
 	}
 	return &signalboxv1.ApiKey{
-		Name: "certificate of " + c.node, Scopes: []string{scopeNode}, Node: c.node,
+		Name: "certificate of " + c.node.Name, Scopes: []string{scopeNode}, Node: c.node.Name,
 		ExpireTime: timestamppb.New(c.cert.NotAfter),
 	}, nil
 }
@@ -89,5 +100,5 @@ func (c credential) certified(view *replica.View) (*signalboxv1.ApiKey, error) {
 // concerns reports whether a change of a record can change what credentials
 // stand for.
 func concerns(key store.Key) bool {
-	return key.Kind == store.KindAPIKey || key.Kind == store.KindNode
+	return key.Kind == store.KindAPIKey || key.Kind == store.KindRevocation
 }

@@ -96,8 +96,8 @@ func (k *Keys) judge(ctx context.Context, method string) (who caller, why string
 }
 
 // A key that is not known may have been made a moment ago, by another control
-// plane. The store is asked before it is refused, but strangers cannot make
-// that many questions.
+// plane, and so may a node's certificate after a revocation. The store is asked
+// before they are refused, but strangers cannot make that many questions.
 const (
 	freshRate    = 50 // a second
 	freshTimeout = 2 * time.Second
@@ -119,12 +119,13 @@ func (k *Keys) find(ctx context.Context) (who caller, why string, err error) {
 		}
 	}
 	key, err := shown.in(view)
-	if err != nil && !certified && k.fresh.Allow() {
-		ctx, cancel := context.WithTimeout(ctx, freshTimeout)
-		defer cancel()
-		if view, stale := k.views.Current(ctx); stale == nil {
-			key, err = shown.in(view)
-		}
+	if err == nil {
+		return caller{key: key, by: shown}, "", nil
+	}
+	if view := k.current(ctx); view != nil {
+		key, err = shown.in(view)
+	} else if certified {
+		err = errUnsure // a node that is refused would have to get another
 	}
 	switch {
 	case err == nil:
@@ -133,4 +134,23 @@ func (k *Keys) find(ctx context.Context) (who caller, why string, err error) {
 		return caller{}, "certificate", err
 	}
 	return caller{}, "unknown_key", err
+}
+
+// errUnsure is the answer to a node's certificate that bears another mark than
+// this control plane knows of, while the store cannot say which is newer.
+var errUnsure = status.Error(codes.Unavailable, "whether this certificate was revoked cannot be found out now")
+
+// current is a view that holds all that was written, nil if there is none to be
+// had.
+func (k *Keys) current(ctx context.Context) *replica.View {
+	if !k.fresh.Allow() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, freshTimeout)
+	defer cancel()
+	view, err := k.views.Current(ctx)
+	if err != nil {
+		return nil
+	}
+	return view
 }

@@ -149,7 +149,7 @@ func changes(view *replica.View, have store.Version) (all *signalboxv1.Update, n
 	}, func(k store.Key) {
 		if k.Kind == store.KindNode {
 			nodes[k] = nil
-		} else if k.Kind != store.KindAPIKey {
+		} else if k.Kind == store.KindRoute || k.Kind == store.KindListener {
 			all.Removals = append(all.Removals, keyOf(k))
 		}
 	})

@@ -16,6 +16,8 @@ func KindOf(k store.Kind) signalboxv1.Kind {
 		return signalboxv1.Kind_KIND_NODE
 	case store.KindAPIKey:
 		return signalboxv1.Kind_KIND_API_KEY
+	case store.KindRevocation:
+		return signalboxv1.Kind_KIND_REVOCATION
 	}
 	return signalboxv1.Kind_KIND_UNSPECIFIED
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"net/url"
 	"time"
 )
 
@@ -101,11 +100,11 @@ func (a *Authority) Issue(p Party, public crypto.PublicKey, now time.Time, life 
 	return a.issue(c, public, now, life)
 }
 
-// IssueNode signs a certificate that makes its holder the node of a name until
+// IssueNode signs a certificate that makes its holder that node until
 // end: after life, or when the authority itself ends.
-func (a *Authority) IssueNode(name string, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error) {
+func (a *Authority) IssueNode(n Node, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error) {
 	c := &x509.Certificate{
-		URIs:        []*url.URL{nodeURI(name)},
+		URIs:        n.uris(),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}

@@ -8,34 +8,49 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 )
 
-// A node's certificate names it by this URI. The scheme is not registered, and
-// nothing is found there; it only cannot be mistaken for a host or a user.
+// A node's certificate names it by a URI, and says by another which revocation
+// it came after. The scheme is not registered, and nothing is found there; it
+// only cannot be mistaken for a host or a user.
 const (
 	nodeScheme = "signalbox"
 	nodePrefix = "node/"
+	markPrefix = "mark/"
 )
 
-func nodeURI(name string) *url.URL { return &url.URL{Scheme: nodeScheme, Opaque: nodePrefix + name} }
-
-// NodeOf returns the name of the node that a certificate is for, and whether it
-// is for one. The certificate must have been verified.
-func NodeOf(cert *x509.Certificate) (string, bool) {
-	for _, u := range cert.URIs {
-		if name, ok := strings.CutPrefix(u.Opaque, nodePrefix); ok && u.Scheme == nodeScheme && name != "" {
-			return name, true
-		}
-	}
-	return "", false
+// A Node is what a node's certificate says of its holder.
+type Node struct {
+	// Name of the node.
+	Name string
+	// Mark is of the revocation that the certificate was made after, empty when
+	// there was none.
+	Mark string
 }
 
-// IssuedAt is when one of our certificates was made, to the second: it begins a
-// little earlier.
-func IssuedAt(cert *x509.Certificate) time.Time {
-	all := cert.NotAfter.Sub(cert.NotBefore)
-	return cert.NotBefore.Add(min(mostSkew, all/(skewPart+1))).Round(time.Second)
+func (n Node) uris() []*url.URL {
+	all := []*url.URL{{Scheme: nodeScheme, Opaque: nodePrefix + n.Name}}
+	if n.Mark != "" {
+		all = append(all, &url.URL{Scheme: nodeScheme, Opaque: markPrefix + n.Mark})
+	}
+	return all
+}
+
+// NodeOf returns the node that a certificate is for, and whether it is for one.
+// The certificate must have been verified.
+func NodeOf(cert *x509.Certificate) (n Node, ok bool) {
+	for _, u := range cert.URIs {
+		if u.Scheme != nodeScheme {
+			continue
+		}
+		if name, is := strings.CutPrefix(u.Opaque, nodePrefix); is {
+			n.Name = name
+		}
+		if mark, is := strings.CutPrefix(u.Opaque, markPrefix); is {
+			n.Mark = mark
+		}
+	}
+	return n, n.Name != ""
 }
 
 // NewRequest returns what the holder of a key sends to be certified (PKCS #10,

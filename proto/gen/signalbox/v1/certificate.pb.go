@@ -23,6 +23,168 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// NodeRevocation is what the store holds of a node whose certificates were
+// revoked. It is a record of its own, and no half of the node's, so that nothing
+// that is written of a node or forgets it makes a revoked certificate good
+// again; it is kept for good. No service returns it and it is sent to no node.
+type NodeRevocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is its name.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Mark is in every certificate of the node that is good: it was made after
+	// the last revocation, which chose the mark at random. It is not a time, since
+	// the clocks of control planes differ, nor a count, since a backup would put
+	// it back. Certificates made before the first revocation have none.
+	Mark string `protobuf:"bytes,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	// Meta says when the certificates were first and last revoked.
+	Meta          *Meta `protobuf:"bytes,3,opt,name=meta,proto3" json:"meta,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeRevocation) Reset() {
+	*x = NodeRevocation{}
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeRevocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeRevocation) ProtoMessage() {}
+
+func (x *NodeRevocation) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeRevocation.ProtoReflect.Descriptor instead.
+func (*NodeRevocation) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *NodeRevocation) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeRevocation) GetMark() string {
+	if x != nil {
+		return x.Mark
+	}
+	return ""
+}
+
+func (x *NodeRevocation) GetMeta() *Meta {
+	if x != nil {
+		return x.Meta
+	}
+	return nil
+}
+
+// RevokeNodeCertificatesRequest names a node.
+type RevokeNodeCertificatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node is its name.
+	Node          string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeNodeCertificatesRequest) Reset() {
+	*x = RevokeNodeCertificatesRequest{}
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeNodeCertificatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeNodeCertificatesRequest) ProtoMessage() {}
+
+func (x *RevokeNodeCertificatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeNodeCertificatesRequest.ProtoReflect.Descriptor instead.
+func (*RevokeNodeCertificatesRequest) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RevokeNodeCertificatesRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+// RevokeNodeCertificatesResponse answers RevokeNodeCertificates.
+type RevokeNodeCertificatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Result says where in history.
+	Result        *WriteResult `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeNodeCertificatesResponse) Reset() {
+	*x = RevokeNodeCertificatesResponse{}
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeNodeCertificatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeNodeCertificatesResponse) ProtoMessage() {}
+
+func (x *RevokeNodeCertificatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeNodeCertificatesResponse.ProtoReflect.Descriptor instead.
+func (*RevokeNodeCertificatesResponse) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RevokeNodeCertificatesResponse) GetResult() *WriteResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
 // IssueNodeCertificateRequest asks for a certificate.
 type IssueNodeCertificateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -38,7 +200,7 @@ type IssueNodeCertificateRequest struct {
 
 func (x *IssueNodeCertificateRequest) Reset() {
 	*x = IssueNodeCertificateRequest{}
-	mi := &file_signalbox_v1_certificate_proto_msgTypes[0]
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +212,7 @@ func (x *IssueNodeCertificateRequest) String() string {
 func (*IssueNodeCertificateRequest) ProtoMessage() {}
 
 func (x *IssueNodeCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_certificate_proto_msgTypes[0]
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +225,7 @@ func (x *IssueNodeCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueNodeCertificateRequest.ProtoReflect.Descriptor instead.
 func (*IssueNodeCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{0}
+	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *IssueNodeCertificateRequest) GetNode() string {
@@ -84,8 +246,8 @@ func (x *IssueNodeCertificateRequest) GetRequest() []byte {
 type IssueNodeCertificateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Chain is the node's certificate and those between it and the root, PEM. The
-	// certificate names the node by the URI "signalbox:node/NAME" and is good for
-	// clients only.
+	// certificate names the node by the URI "signalbox:node/NAME", bears the mark of
+	// a NodeRevocation as "signalbox:mark/MARK", and is good for clients only.
 	Chain string `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"`
 	// Expire time is when the certificate ends. Streams opened with it end then
 	// too, so a node asks for the next when two thirds of the time are over.
@@ -96,7 +258,7 @@ type IssueNodeCertificateResponse struct {
 
 func (x *IssueNodeCertificateResponse) Reset() {
 	*x = IssueNodeCertificateResponse{}
-	mi := &file_signalbox_v1_certificate_proto_msgTypes[1]
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -108,7 +270,7 @@ func (x *IssueNodeCertificateResponse) String() string {
 func (*IssueNodeCertificateResponse) ProtoMessage() {}
 
 func (x *IssueNodeCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_certificate_proto_msgTypes[1]
+	mi := &file_signalbox_v1_certificate_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -121,7 +283,7 @@ func (x *IssueNodeCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueNodeCertificateResponse.ProtoReflect.Descriptor instead.
 func (*IssueNodeCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{1}
+	return file_signalbox_v1_certificate_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *IssueNodeCertificateResponse) GetChain() string {
@@ -142,16 +304,25 @@ var File_signalbox_v1_certificate_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_certificate_proto_rawDesc = "" +
 	"\n" +
-	"\x1esignalbox/v1/certificate.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17signalbox/v1/meta.proto\"K\n" +
+	"\x1esignalbox/v1/certificate.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17signalbox/v1/meta.proto\"`\n" +
+	"\x0eNodeRevocation\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\tR\x04mark\x12&\n" +
+	"\x04meta\x18\x03 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"3\n" +
+	"\x1dRevokeNodeCertificatesRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"S\n" +
+	"\x1eRevokeNodeCertificatesResponse\x121\n" +
+	"\x06result\x18\x01 \x01(\v2\x19.signalbox.v1.WriteResultR\x06result\"K\n" +
 	"\x1bIssueNodeCertificateRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\arequest\x18\x02 \x01(\fR\arequest\"q\n" +
 	"\x1cIssueNodeCertificateResponse\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\tR\x05chain\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime2\xb5\x01\n" +
+	"expireTime2\xe0\x02\n" +
 	"\x12CertificateService\x12\x9e\x01\n" +
-	"\x14IssueNodeCertificate\x12).signalbox.v1.IssueNodeCertificateRequest\x1a*.signalbox.v1.IssueNodeCertificateResponse\"/\xba\xeb\x18\x04node\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/nodes/{node}/certificateB\xa3\x01\n" +
+	"\x14IssueNodeCertificate\x12).signalbox.v1.IssueNodeCertificateRequest\x1a*.signalbox.v1.IssueNodeCertificateResponse\"/\xba\xeb\x18\x04node\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/nodes/{node}/certificate\x12\xa8\x01\n" +
+	"\x16RevokeNodeCertificates\x12+.signalbox.v1.RevokeNodeCertificatesRequest\x1a,.signalbox.v1.RevokeNodeCertificatesResponse\"3\xba\xeb\x18\vnodes:write\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/nodes/{node}/certificateB\xa3\x01\n" +
 	"\x10com.signalbox.v1B\x10CertificateProtoP\x01Z,signalbox/proto/gen/signalbox/v1;signalboxv1\xa2\x02\x03SXX\xaa\x02\fSignalbox.V1\xca\x02\fSignalbox\\V1\xe2\x02\x18Signalbox\\V1\\GPBMetadata\xea\x02\rSignalbox::V1b\x06proto3"
 
 var (
@@ -166,21 +337,30 @@ func file_signalbox_v1_certificate_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_certificate_proto_rawDescData
 }
 
-var file_signalbox_v1_certificate_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_signalbox_v1_certificate_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_signalbox_v1_certificate_proto_goTypes = []any{
-	(*IssueNodeCertificateRequest)(nil),  // 0: signalbox.v1.IssueNodeCertificateRequest
-	(*IssueNodeCertificateResponse)(nil), // 1: signalbox.v1.IssueNodeCertificateResponse
-	(*timestamppb.Timestamp)(nil),        // 2: google.protobuf.Timestamp
+	(*NodeRevocation)(nil),                 // 0: signalbox.v1.NodeRevocation
+	(*RevokeNodeCertificatesRequest)(nil),  // 1: signalbox.v1.RevokeNodeCertificatesRequest
+	(*RevokeNodeCertificatesResponse)(nil), // 2: signalbox.v1.RevokeNodeCertificatesResponse
+	(*IssueNodeCertificateRequest)(nil),    // 3: signalbox.v1.IssueNodeCertificateRequest
+	(*IssueNodeCertificateResponse)(nil),   // 4: signalbox.v1.IssueNodeCertificateResponse
+	(*Meta)(nil),                           // 5: signalbox.v1.Meta
+	(*WriteResult)(nil),                    // 6: signalbox.v1.WriteResult
+	(*timestamppb.Timestamp)(nil),          // 7: google.protobuf.Timestamp
 }
 var file_signalbox_v1_certificate_proto_depIdxs = []int32{
-	2, // 0: signalbox.v1.IssueNodeCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
-	0, // 1: signalbox.v1.CertificateService.IssueNodeCertificate:input_type -> signalbox.v1.IssueNodeCertificateRequest
-	1, // 2: signalbox.v1.CertificateService.IssueNodeCertificate:output_type -> signalbox.v1.IssueNodeCertificateResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	5, // 0: signalbox.v1.NodeRevocation.meta:type_name -> signalbox.v1.Meta
+	6, // 1: signalbox.v1.RevokeNodeCertificatesResponse.result:type_name -> signalbox.v1.WriteResult
+	7, // 2: signalbox.v1.IssueNodeCertificateResponse.expire_time:type_name -> google.protobuf.Timestamp
+	3, // 3: signalbox.v1.CertificateService.IssueNodeCertificate:input_type -> signalbox.v1.IssueNodeCertificateRequest
+	1, // 4: signalbox.v1.CertificateService.RevokeNodeCertificates:input_type -> signalbox.v1.RevokeNodeCertificatesRequest
+	4, // 5: signalbox.v1.CertificateService.IssueNodeCertificate:output_type -> signalbox.v1.IssueNodeCertificateResponse
+	2, // 6: signalbox.v1.CertificateService.RevokeNodeCertificates:output_type -> signalbox.v1.RevokeNodeCertificatesResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_certificate_proto_init() }
@@ -195,7 +375,7 @@ func file_signalbox_v1_certificate_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_certificate_proto_rawDesc), len(file_signalbox_v1_certificate_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CertificateService_IssueNodeCertificate_FullMethodName = "/signalbox.v1.CertificateService/IssueNodeCertificate"
+	CertificateService_IssueNodeCertificate_FullMethodName   = "/signalbox.v1.CertificateService/IssueNodeCertificate"
+	CertificateService_RevokeNodeCertificates_FullMethodName = "/signalbox.v1.CertificateService/RevokeNodeCertificates"
 )
 
 // CertificateServiceClient is the client API for CertificateService service.
@@ -36,6 +37,12 @@ type CertificateServiceClient interface {
 	// this control plane has no authority for nodes, PERMISSION_DENIED when the
 	// caller may not be that node.
 	IssueNodeCertificate(ctx context.Context, in *IssueNodeCertificateRequest, opts ...grpc.CallOption) (*IssueNodeCertificateResponse, error)
+	// RevokeNodeCertificates refuses all certificates of a node that were made
+	// until now, for one that may be in wrong hands: on the control plane that
+	// answers, at once, and on the others as soon as they have read of it. Streams
+	// opened with them end, and the node has to get another with an API key. It
+	// cannot be taken back, and need not be known whether there is such a node.
+	RevokeNodeCertificates(ctx context.Context, in *RevokeNodeCertificatesRequest, opts ...grpc.CallOption) (*RevokeNodeCertificatesResponse, error)
 }
 
 type certificateServiceClient struct {
@@ -56,6 +63,16 @@ func (c *certificateServiceClient) IssueNodeCertificate(ctx context.Context, in 
 	return out, nil
 }
 
+func (c *certificateServiceClient) RevokeNodeCertificates(ctx context.Context, in *RevokeNodeCertificatesRequest, opts ...grpc.CallOption) (*RevokeNodeCertificatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeNodeCertificatesResponse)
+	err := c.cc.Invoke(ctx, CertificateService_RevokeNodeCertificates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CertificateServiceServer is the server API for CertificateService service.
 // All implementations must embed UnimplementedCertificateServiceServer
 // for forward compatibility.
@@ -70,6 +87,12 @@ type CertificateServiceServer interface {
 	// this control plane has no authority for nodes, PERMISSION_DENIED when the
 	// caller may not be that node.
 	IssueNodeCertificate(context.Context, *IssueNodeCertificateRequest) (*IssueNodeCertificateResponse, error)
+	// RevokeNodeCertificates refuses all certificates of a node that were made
+	// until now, for one that may be in wrong hands: on the control plane that
+	// answers, at once, and on the others as soon as they have read of it. Streams
+	// opened with them end, and the node has to get another with an API key. It
+	// cannot be taken back, and need not be known whether there is such a node.
+	RevokeNodeCertificates(context.Context, *RevokeNodeCertificatesRequest) (*RevokeNodeCertificatesResponse, error)
 	mustEmbedUnimplementedCertificateServiceServer()
 }
 
@@ -82,6 +105,9 @@ type UnimplementedCertificateServiceServer struct{}
 
 func (UnimplementedCertificateServiceServer) IssueNodeCertificate(context.Context, *IssueNodeCertificateRequest) (*IssueNodeCertificateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IssueNodeCertificate not implemented")
+}
+func (UnimplementedCertificateServiceServer) RevokeNodeCertificates(context.Context, *RevokeNodeCertificatesRequest) (*RevokeNodeCertificatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeNodeCertificates not implemented")
 }
 func (UnimplementedCertificateServiceServer) mustEmbedUnimplementedCertificateServiceServer() {}
 func (UnimplementedCertificateServiceServer) testEmbeddedByValue()                            {}
@@ -122,6 +148,24 @@ func _CertificateService_IssueNodeCertificate_Handler(srv interface{}, ctx conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CertificateService_RevokeNodeCertificates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeNodeCertificatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CertificateServiceServer).RevokeNodeCertificates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CertificateService_RevokeNodeCertificates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CertificateServiceServer).RevokeNodeCertificates(ctx, req.(*RevokeNodeCertificatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CertificateService_ServiceDesc is the grpc.ServiceDesc for CertificateService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -132,6 +176,10 @@ var CertificateService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "IssueNodeCertificate",
 			Handler:    _CertificateService_IssueNodeCertificate_Handler,
+		},
+		{
+			MethodName: "RevokeNodeCertificates",
+			Handler:    _CertificateService_RevokeNodeCertificates_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

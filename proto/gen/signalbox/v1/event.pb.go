@@ -111,7 +111,8 @@ type Event struct {
 	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	// Version of the state that holds the change.
 	Version *Version `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	// Record as it is after the change. Absent when it was removed.
+	// Record as it is after the change. Absent when it was removed, and of a
+	// revocation.
 	//
 	// Types that are valid to be assigned to Record:
 	//

@@ -37,6 +37,8 @@ const (
 	Kind_KIND_NODE Kind = 3
 	// An ApiKey.
 	Kind_KIND_API_KEY Kind = 4
+	// A NodeRevocation. Events of it hold no record.
+	Kind_KIND_REVOCATION Kind = 6
 )
 
 // Enum value maps for Kind.
@@ -47,6 +49,7 @@ var (
 		2: "KIND_LISTENER",
 		3: "KIND_NODE",
 		4: "KIND_API_KEY",
+		6: "KIND_REVOCATION",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -54,6 +57,7 @@ var (
 		"KIND_LISTENER":    2,
 		"KIND_NODE":        3,
 		"KIND_API_KEY":     4,
+		"KIND_REVOCATION":  6,
 	}
 )
 
@@ -507,14 +511,15 @@ const file_signalbox_v1_meta_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\x0e2\x12.signalbox.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason*f\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason*{\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_ROUTE\x10\x01\x12\x11\n" +
 	"\rKIND_LISTENER\x10\x02\x12\r\n" +
 	"\tKIND_NODE\x10\x03\x12\x10\n" +
-	"\fKIND_API_KEY\x10\x04\"\x04\b\x05\x10\x05*;\n" +
+	"\fKIND_API_KEY\x10\x04\x12\x13\n" +
+	"\x0fKIND_REVOCATION\x10\x06\"\x04\b\x05\x10\x05*;\n" +
 	"\x04Wait\x12\x14\n" +
 	"\x10WAIT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tWAIT_NONE\x10\x01\x12\x0e\n" +

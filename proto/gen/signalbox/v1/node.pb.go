@@ -107,7 +107,10 @@ type Node struct {
 	// been heard of. Ignored in writes.
 	Observed *NodeObserved `protobuf:"bytes,3,opt,name=observed,proto3" json:"observed,omitempty"`
 	// Meta is filled in by the server, where there is a record.
-	Meta          *Meta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	Meta *Meta `protobuf:"bytes,4,opt,name=meta,proto3" json:"meta,omitempty"`
+	// Revoke time is when the node's certificates were last revoked, see
+	// CertificateService. Absent: never. Ignored in writes.
+	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +173,13 @@ func (x *Node) GetMeta() *Meta {
 	return nil
 }
 
+func (x *Node) GetRevokeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokeTime
+	}
+	return nil
+}
+
 // NodeWanted is what operators ask of a node.
 type NodeWanted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -179,10 +189,6 @@ type NodeWanted struct {
 	Drain bool `protobuf:"varint,1,opt,name=drain,proto3" json:"drain,omitempty"`
 	// Labels are added to those the node was started with, and win over them.
 	Labels map[string]string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Certificates from refuses the node's certificates that were made earlier,
-	// for one that may be in wrong hands: streams opened with them end, and the
-	// node has to join anew with an API key. Absent: none is refused.
-	CertificatesFrom *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=certificates_from,json=certificatesFrom,proto3" json:"certificates_from,omitempty"`
 	// Drain timeout is how long what runs on the node may still take, from when
 	// the node hears that it is to drain. Then upgraded connections and exchanges
 	// are ended as at a stop of the node: WebSockets with the status 1001,
@@ -240,13 +246,6 @@ func (x *NodeWanted) GetDrain() bool {
 func (x *NodeWanted) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
-	}
-	return nil
-}
-
-func (x *NodeWanted) GetCertificatesFrom() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CertificatesFrom
 	}
 	return nil
 }
@@ -891,23 +890,24 @@ var File_signalbox_v1_node_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x17signalbox/v1/node.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17signalbox/v1/meta.proto\"\xac\x01\n" +
+	"\x17signalbox/v1/node.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17signalbox/v1/meta.proto\"\xe9\x01\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x06wanted\x18\x02 \x01(\v2\x18.signalbox.v1.NodeWantedR\x06wanted\x126\n" +
 	"\bobserved\x18\x03 \x01(\v2\x1a.signalbox.v1.NodeObservedR\bobserved\x12&\n" +
-	"\x04meta\x18\x04 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"\xc3\x02\n" +
+	"\x04meta\x18\x04 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\x12;\n" +
+	"\vrevoke_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"revokeTime\"\x93\x02\n" +
 	"\n" +
 	"NodeWanted\x12\x14\n" +
 	"\x05drain\x18\x01 \x01(\bR\x05drain\x12<\n" +
-	"\x06labels\x18\x02 \x03(\v2$.signalbox.v1.NodeWanted.LabelsEntryR\x06labels\x12G\n" +
-	"\x11certificates_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10certificatesFrom\x12>\n" +
+	"\x06labels\x18\x02 \x03(\v2$.signalbox.v1.NodeWanted.LabelsEntryR\x06labels\x12>\n" +
 	"\rdrain_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\x12\x1d\n" +
 	"\n" +
 	"stop_epoch\x18\x05 \x01(\x03R\tstopEpoch\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x04\b\x03\x10\x04R\x11certificates_from\"\xb5\x05\n" +
 	"\fNodeObserved\x12-\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x17.signalbox.v1.NodeStateR\x05state\x12)\n" +
 	"\x10software_version\x18\x02 \x01(\tR\x0fsoftwareVersion\x12\x14\n" +
@@ -1020,8 +1020,8 @@ var file_signalbox_v1_node_proto_depIdxs = []int32{
 	2,  // 0: signalbox.v1.Node.wanted:type_name -> signalbox.v1.NodeWanted
 	3,  // 1: signalbox.v1.Node.observed:type_name -> signalbox.v1.NodeObserved
 	15, // 2: signalbox.v1.Node.meta:type_name -> signalbox.v1.Meta
-	12, // 3: signalbox.v1.NodeWanted.labels:type_name -> signalbox.v1.NodeWanted.LabelsEntry
-	16, // 4: signalbox.v1.NodeWanted.certificates_from:type_name -> google.protobuf.Timestamp
+	16, // 3: signalbox.v1.Node.revoke_time:type_name -> google.protobuf.Timestamp
+	12, // 4: signalbox.v1.NodeWanted.labels:type_name -> signalbox.v1.NodeWanted.LabelsEntry
 	17, // 5: signalbox.v1.NodeWanted.drain_timeout:type_name -> google.protobuf.Duration
 	0,  // 6: signalbox.v1.NodeObserved.state:type_name -> signalbox.v1.NodeState
 	18, // 7: signalbox.v1.NodeObserved.serving:type_name -> signalbox.v1.Version

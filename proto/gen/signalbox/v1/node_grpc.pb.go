@@ -39,7 +39,8 @@ type NodeServiceClient interface {
 	// PutNode writes what is wanted of a node. It fails as PutRoute does.
 	PutNode(ctx context.Context, in *PutNodeRequest, opts ...grpc.CallOption) (*PutNodeResponse, error)
 	// DeleteNode forgets what is wanted of a node and, when it is lost, what the
-	// answering control plane knows of it. What it carried stays in the totals.
+	// answering control plane knows of it. What it carried stays in the totals,
+	// and certificates that were revoked stay refused.
 	// NOT_FOUND when nothing is known of it.
 	DeleteNode(ctx context.Context, in *DeleteNodeRequest, opts ...grpc.CallOption) (*DeleteNodeResponse, error)
 }
@@ -106,7 +107,8 @@ type NodeServiceServer interface {
 	// PutNode writes what is wanted of a node. It fails as PutRoute does.
 	PutNode(context.Context, *PutNodeRequest) (*PutNodeResponse, error)
 	// DeleteNode forgets what is wanted of a node and, when it is lost, what the
-	// answering control plane knows of it. What it carried stays in the totals.
+	// answering control plane knows of it. What it carried stays in the totals,
+	// and certificates that were revoked stay refused.
 	// NOT_FOUND when nothing is known of it.
 	DeleteNode(context.Context, *DeleteNodeRequest) (*DeleteNodeResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
