@@ -51,6 +51,7 @@ Its commands look after an etcd that runs, this one or any other.`,
 			}
 			defer member.Close()
 			log.Info("etcd member ready", "addr", fmt.Sprint(c.ListenClientURLs))
+			defer notifyReady(cmd.Context(), log)()
 			select {
 			case err := <-member.Failed():
 				return err

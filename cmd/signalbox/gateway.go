@@ -96,6 +96,7 @@ elsewhere. It keeps nothing: any number may run.`,
 			if err != nil {
 				return err
 			}
+			defer notifyReady(cmd.Context(), log)()
 			return serveHTTP(cmd.Context(), server, ln, log)
 		},
 	}

@@ -125,6 +125,7 @@ of scope "node"; where control planes want a certificate, the key gets it.`,
 			if err := running.Listen(cmd.Context()); err != nil {
 				return bindHint(err)
 			}
+			defer notifyReady(cmd.Context(), log)()
 			easeCollection()
 			return running.Run(cmd.Context())
 		},

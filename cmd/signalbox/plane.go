@@ -210,7 +210,10 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 			if err != nil {
 				return err
 			}
+			stopped := func() {}
+			defer func() { stopped() }()
 			pl.config.Ready = func(made string) {
+				stopped = notifyReady(cmd.Context(), log)
 				if made != "" {
 					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "The first admin key, shown this once:\n\n  %s\n\n", made)
 				}

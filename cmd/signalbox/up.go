@@ -114,6 +114,7 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 
 	// The control plane outlives the node, so that the node can take its leave.
 	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := func() {}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return pl.run(planeCtx) })
 	g.Go(func() error {
@@ -132,11 +133,14 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 			return nil
 		}
 		if awaitReady(ctx, n) {
+			stopped = notifyReady(ctx, log)
 			u.say(out, pl, n, adminFile)
 		}
 		return nil
 	})
-	return g.Wait()
+	err = g.Wait()
+	stopped()
+	return err
 }
 
 // newNode returns the node of this process, with its addresses bound.
