@@ -75,6 +75,9 @@ type Gateway struct {
 	docs   http.Handler
 	health http.Handler
 	log    *slog.Logger
+
+	conn    grpc.ClientConnInterface
+	metrics metrics
 }
 
 // New returns a gateway over the services that conn reaches, which remains the
@@ -85,6 +88,7 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 		events: sse.New(conn, sse.Config{Heartbeat: cfg.Heartbeat, Log: cfg.Log}),
 		health: newHealth(conn, cfg.Log),
 		log:    cfg.Log,
+		conn:   conn, metrics: newMetrics(),
 		chp: chp.New(conn, chp.Config{
 			HostRouting:  cfg.HostRouting,
 			WaitTimeout:  cfg.WaitTimeout,
@@ -122,19 +126,56 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(credential.RequestID, id)
 	}
 	r = withDeadlines(w, r)
-	switch path := r.URL.Path; {
+	api := apiOf(r.URL.Path)
+	counted, end := g.metrics.begin(w, api)
+	defer end()
+	g.serve(counted, r, api)
+}
+
+// The APIs there are, as metrics call them.
+const (
+	apiREST   = "rest"
+	apiEvents = "sse"
+	apiCHP    = "chp"
+	apiDocs   = "docs"
+	apiHealth = "health"
+	apiOther  = "other"
+)
+
+// apiOf is the API that has a path.
+func apiOf(path string) string {
+	switch {
+	case path == "/v1/events":
+		return apiEvents
 	case below(path, "/v1"):
-		g.v1.ServeHTTP(w, r)
+		return apiREST
 	case below(path, "/api"):
-		g.chp.ServeHTTP(w, r)
+		return apiCHP
 	case below(path, "/docs"), path == "/openapi.json":
-		g.docs.ServeHTTP(w, r)
+		return apiDocs
 	case path == "/healthz", path == "/readyz":
+		return apiHealth
+	}
+	return apiOther
+}
+
+// serve answers a request for an API.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, api string) {
+	switch api {
+	case apiREST, apiEvents:
+		g.v1.ServeHTTP(w, r)
+	case apiCHP:
+		g.chp.ServeHTTP(w, r)
+	case apiDocs:
+		g.docs.ServeHTTP(w, r)
+	case apiHealth:
 		g.health.ServeHTTP(w, r)
-	case path == "/":
-		w.Header().Set("Location", "docs/") // relative, for proxies that add a prefix
-		w.WriteHeader(http.StatusFound)
 	default:
+		if r.URL.Path == "/" {
+			w.Header().Set("Location", "docs/") // relative, for proxies that add a prefix
+			w.WriteHeader(http.StatusFound)
+			return
+		}
 		apierror.Write(w, status.Error(codes.NotFound, "there is nothing at this path; /docs/ says what there is"))
 	}
 }
