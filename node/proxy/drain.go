@@ -85,4 +85,5 @@ func (t *tally) removed() []*life {
 func (h *Handler) Close() {
 	h.streams.close()
 	h.end(errShutdown)
+	h.pages.CloseIdleConnections()
 }

@@ -77,6 +77,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{front: f, rules: f.rules.Load(), meter: f.pick(), w: w, r: r, begun: time.Now()}
 	x.meter.open.Add(1)
 	defer x.end() //nolint:contextcheck // x holds the context
+	if bad := x.admit(); bad != nil {
+		x.fail(bad)
+		return
+	}
+	if x.builtin() {
+		return
+	}
 	if bad := x.accept(); bad != nil {
 		x.fail(bad)
 		return
@@ -100,8 +107,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// accept finds the route for the request, or why there is none.
-func (x *exchange) accept() *failure {
+// admit tells why the request is not looked at, if it is not.
+func (x *exchange) admit() *failure {
 	if bad := listen.Violation(x.r); bad != nil {
 		x.bad = bad
 		return &failure{status: bad.Status, reason: Reason(bad.Reason), side: SideClient, text: bad.Text}
@@ -109,6 +116,11 @@ func (x *exchange) accept() *failure {
 	if ready := x.front.handler.cfg.Ready; ready != nil && !ready() {
 		return &failure{status: http.StatusServiceUnavailable, reason: ReasonNotReady, side: SideNode, text: "not ready: no table yet"}
 	}
+	return nil
+}
+
+// accept finds the route for the request, or why there is none.
+func (x *exchange) accept() *failure {
 	if bad := x.parseTarget(); bad != nil {
 		return bad
 	}

@@ -46,6 +46,7 @@ type Handler struct {
 	descs    descs
 	begun    time.Time
 	running  tally
+	pages    *http.Client // asks for error pages
 
 	// noUpgrades says that no more protocols are switched.
 	noUpgrades atomic.Bool
@@ -68,7 +69,7 @@ func New(cfg Config) *Handler {
 	if cfg.Book == nil {
 		cfg.Book = report.New()
 	}
-	h := &Handler{cfg: cfg, descs: newDescs(), begun: time.Now(), fronts: map[string]*front{}, rules: map[string]*listener{}}
+	h := &Handler{cfg: cfg, pages: pageClient(), descs: newDescs(), begun: time.Now(), fronts: map[string]*front{}, rules: map[string]*listener{}}
 	h.base, h.end = context.WithCancelCause(context.Background())
 	h.table.Store(route.New(route.Config{}))
 	return h

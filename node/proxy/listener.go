@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -23,6 +24,15 @@ type listener struct {
 	allowed map[string]bool
 	details bool
 	idle    time.Duration
+	pages   *errorPages
+	// failure is what is answered in place of 502 and 504; 0 is nothing.
+	failure int
+	// health is a target that is answered before all routes; empty for none.
+	health string
+	// redirect says that everything is led to https, at a port if it is not
+	// empty.
+	redirect     bool
+	redirectPort string
 }
 
 func defaultListener() *listener {
@@ -39,6 +49,16 @@ func compile(rec *signalboxv1.Listener) (*listener, error) {
 		allowed:  map[string]bool{},
 		details:  rec.GetErrorDetails(),
 		idle:     defaultIdle,
+		failure:  int(rec.GetUpstreamFailureStatus()),
+		health:   rec.GetHealthPath(),
+		redirect: rec.GetHttpsRedirect() != nil,
+	}
+	if p := rec.GetHttpsRedirect().GetPort(); p != 0 && p != 443 {
+		l.redirectPort = strconv.Itoa(int(p))
+	}
+	var err error
+	if l.pages, err = compilePages(rec.GetErrorPages()); err != nil {
+		return nil, err
 	}
 	if d := rec.GetIdleTimeout(); d != nil {
 		l.idle = d.AsDuration()

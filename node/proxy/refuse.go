@@ -32,7 +32,7 @@ func (x *exchange) refuse(f *failure) {
 	case http.StatusMethodNotAllowed:
 		h["Allow"] = []string{methods}
 	}
-	body := x.pageOf(h, f)
+	body := x.bodyOf(h, f)
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	x.started = true
@@ -49,9 +49,20 @@ func (x *exchange) refuse(f *failure) {
 	}
 }
 
-// pageOf returns the body of a refusal in the form the client prefers, and
-// sets its type.
-func (x *exchange) pageOf(h http.Header, f *failure) []byte {
+// bodyOf returns the body of a refusal, which is the listener's page for it or
+// in the form the client prefers, and sets its type.
+func (x *exchange) bodyOf(h http.Header, f *failure) []byte {
+	if p := x.page(f); p != nil {
+		if p.contentType != "" {
+			h["Content-Type"] = []string{p.contentType}
+		} else {
+			h["Content-Type"] = nil
+		}
+		if p.coding != "" {
+			h["Content-Encoding"] = []string{p.coding}
+		}
+		return p.body
+	}
 	text := f.text
 	if text == "" {
 		text = sentence(f.status)

@@ -122,6 +122,9 @@ func (x *exchange) copyTrailer(res *http.Response, announced int) {
 // fail ends the exchange with an answer of the node's own where the client can
 // still be told, and abruptly where not.
 func (x *exchange) fail(f *failure) {
+	if x.rules.failure != 0 && (f.status == http.StatusBadGateway || f.status == http.StatusGatewayTimeout) {
+		f.status = x.rules.failure
+	}
 	x.failed = f
 	x.front.handler.failures.count(f)
 	ours := f.side == SideUpstream || f.side == SideNetwork || f.side == SideNode

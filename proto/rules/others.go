@@ -28,6 +28,16 @@ func Listener(l *signalboxv1.Listener) error {
 		}
 	}
 	duration(&f, "idle_timeout", l.GetIdleTimeout(), time.Second)
+	f.wrap("error_pages", errorPages(l.GetErrorPages()))
+	if s := l.GetUpstreamFailureStatus(); s != 0 && (s < 500 || s > 599) {
+		f.add("upstream_failure_status", "is %d; it must be from 500 to 599, or 0 for 502 and 504", s)
+	}
+	if p := l.GetHealthPath(); p != "" && (!strings.HasPrefix(p, "/") || strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r > '~' || r == '?' || r == '#' })) {
+		f.add("health_path", "must be a path as it is sent, as \"/healthz\"")
+	}
+	if p := l.GetHttpsRedirect().GetPort(); p > 65535 {
+		f.add("https_redirect.port", "%d is not a port", p)
+	}
 	return f.err()
 }
 

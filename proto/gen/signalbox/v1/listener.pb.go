@@ -49,7 +49,23 @@ type Listener struct {
 	// this long. Default 75 s.
 	IdleTimeout *durationpb.Duration `protobuf:"bytes,6,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// Meta is filled in by the server.
-	Meta          *Meta `protobuf:"bytes,7,opt,name=meta,proto3" json:"meta,omitempty"`
+	Meta *Meta `protobuf:"bytes,7,opt,name=meta,proto3" json:"meta,omitempty"`
+	// Error pages take the place of what nodes answer themselves where no route
+	// matches (404), where an upstream failed, or where the node cannot serve
+	// (5xx). gRPC callers and WebSockets are not sent any. Default: a line of
+	// text, or of JSON for those who accept it.
+	ErrorPages *ErrorPages `protobuf:"bytes,8,opt,name=error_pages,json=errorPages,proto3" json:"error_pages,omitempty"`
+	// Upstream failure status is answered where an upstream failed, in place of
+	// 502 and 504: 500 to 599. Default: those.
+	UpstreamFailureStatus uint32 `protobuf:"varint,9,opt,name=upstream_failure_status,json=upstreamFailureStatus,proto3" json:"upstream_failure_status,omitempty"`
+	// Health path is answered 200 and {"status":"OK"}, whatever the method and
+	// before any route, as long as the node has a table. It is compared with the
+	// whole target, so that a query or a slash more makes it another. Begins
+	// with a slash. Default: none.
+	HealthPath string `protobuf:"bytes,10,opt,name=health_path,json=healthPath,proto3" json:"health_path,omitempty"`
+	// Https redirect answers every request 301 with the same URL in https; no
+	// route is served. Default: off.
+	HttpsRedirect *HttpsRedirect `protobuf:"bytes,11,opt,name=https_redirect,json=httpsRedirect,proto3" json:"https_redirect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +149,196 @@ func (x *Listener) GetMeta() *Meta {
 	return nil
 }
 
+func (x *Listener) GetErrorPages() *ErrorPages {
+	if x != nil {
+		return x.ErrorPages
+	}
+	return nil
+}
+
+func (x *Listener) GetUpstreamFailureStatus() uint32 {
+	if x != nil {
+		return x.UpstreamFailureStatus
+	}
+	return 0
+}
+
+func (x *Listener) GetHealthPath() string {
+	if x != nil {
+		return x.HealthPath
+	}
+	return ""
+}
+
+func (x *Listener) GetHttpsRedirect() *HttpsRedirect {
+	if x != nil {
+		return x.HttpsRedirect
+	}
+	return nil
+}
+
+// ErrorPages say what is sent when a node answers itself.
+type ErrorPages struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Pages by status, as "404", or "error" for all that have none of their own:
+	// at most 32, together at most 512 KiB.
+	Pages map[string]*ErrorPage `protobuf:"bytes,1,rep,name=pages,proto3" json:"pages,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Target is an http or https URL without a query. It is asked for the page,
+	// by GET TARGET/STATUS?url=TARGET-OF-THE-REQUEST, without any header of the
+	// client's. Its body, of at most 1 MiB, is sent with its Content-Type and
+	// Content-Encoding, under the status of the failure. If it does not answer
+	// within 5 s, the page it last gave for the status is sent, and without one
+	// what pages has. Empty: nobody is asked.
+	Target        string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErrorPages) Reset() {
+	*x = ErrorPages{}
+	mi := &file_signalbox_v1_listener_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErrorPages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErrorPages) ProtoMessage() {}
+
+func (x *ErrorPages) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_listener_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErrorPages.ProtoReflect.Descriptor instead.
+func (*ErrorPages) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ErrorPages) GetPages() map[string]*ErrorPage {
+	if x != nil {
+		return x.Pages
+	}
+	return nil
+}
+
+func (x *ErrorPages) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+// ErrorPage is one page.
+type ErrorPage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Body is sent as it is. HEAD is answered without it.
+	Body []byte `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	// Content type defaults to "text/html".
+	ContentType   string `protobuf:"bytes,2,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErrorPage) Reset() {
+	*x = ErrorPage{}
+	mi := &file_signalbox_v1_listener_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErrorPage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErrorPage) ProtoMessage() {}
+
+func (x *ErrorPage) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_listener_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErrorPage.ProtoReflect.Descriptor instead.
+func (*ErrorPage) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ErrorPage) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *ErrorPage) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+// HttpsRedirect leads clients to https.
+type HttpsRedirect struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Port in the URL that is led to; 0 and 443 are left out of it.
+	Port          uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HttpsRedirect) Reset() {
+	*x = HttpsRedirect{}
+	mi := &file_signalbox_v1_listener_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HttpsRedirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HttpsRedirect) ProtoMessage() {}
+
+func (x *HttpsRedirect) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_listener_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HttpsRedirect.ProtoReflect.Descriptor instead.
+func (*HttpsRedirect) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HttpsRedirect) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
 // PutListenerRequest asks for a listener to be written.
 type PutListenerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -153,7 +359,7 @@ type PutListenerRequest struct {
 
 func (x *PutListenerRequest) Reset() {
 	*x = PutListenerRequest{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[1]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -165,7 +371,7 @@ func (x *PutListenerRequest) String() string {
 func (*PutListenerRequest) ProtoMessage() {}
 
 func (x *PutListenerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[1]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -178,7 +384,7 @@ func (x *PutListenerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutListenerRequest.ProtoReflect.Descriptor instead.
 func (*PutListenerRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{1}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PutListenerRequest) GetListener() *Listener {
@@ -229,7 +435,7 @@ type PutListenerResponse struct {
 
 func (x *PutListenerResponse) Reset() {
 	*x = PutListenerResponse{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[2]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +447,7 @@ func (x *PutListenerResponse) String() string {
 func (*PutListenerResponse) ProtoMessage() {}
 
 func (x *PutListenerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[2]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +460,7 @@ func (x *PutListenerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutListenerResponse.ProtoReflect.Descriptor instead.
 func (*PutListenerResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{2}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PutListenerResponse) GetListener() *Listener {
@@ -282,7 +488,7 @@ type GetListenerRequest struct {
 
 func (x *GetListenerRequest) Reset() {
 	*x = GetListenerRequest{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[3]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +500,7 @@ func (x *GetListenerRequest) String() string {
 func (*GetListenerRequest) ProtoMessage() {}
 
 func (x *GetListenerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[3]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +513,7 @@ func (x *GetListenerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetListenerRequest.ProtoReflect.Descriptor instead.
 func (*GetListenerRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{3}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetListenerRequest) GetName() string {
@@ -328,7 +534,7 @@ type GetListenerResponse struct {
 
 func (x *GetListenerResponse) Reset() {
 	*x = GetListenerResponse{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[4]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +546,7 @@ func (x *GetListenerResponse) String() string {
 func (*GetListenerResponse) ProtoMessage() {}
 
 func (x *GetListenerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[4]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +559,7 @@ func (x *GetListenerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetListenerResponse.ProtoReflect.Descriptor instead.
 func (*GetListenerResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{4}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetListenerResponse) GetListener() *Listener {
@@ -376,7 +582,7 @@ type ListListenersRequest struct {
 
 func (x *ListListenersRequest) Reset() {
 	*x = ListListenersRequest{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[5]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +594,7 @@ func (x *ListListenersRequest) String() string {
 func (*ListListenersRequest) ProtoMessage() {}
 
 func (x *ListListenersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[5]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +607,7 @@ func (x *ListListenersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListenersRequest.ProtoReflect.Descriptor instead.
 func (*ListListenersRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{5}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListListenersRequest) GetPageSize() int32 {
@@ -433,7 +639,7 @@ type ListListenersResponse struct {
 
 func (x *ListListenersResponse) Reset() {
 	*x = ListListenersResponse{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[6]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +651,7 @@ func (x *ListListenersResponse) String() string {
 func (*ListListenersResponse) ProtoMessage() {}
 
 func (x *ListListenersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[6]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +664,7 @@ func (x *ListListenersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListenersResponse.ProtoReflect.Descriptor instead.
 func (*ListListenersResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{6}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListListenersResponse) GetListeners() []*Listener {
@@ -502,7 +708,7 @@ type DeleteListenerRequest struct {
 
 func (x *DeleteListenerRequest) Reset() {
 	*x = DeleteListenerRequest{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[7]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +720,7 @@ func (x *DeleteListenerRequest) String() string {
 func (*DeleteListenerRequest) ProtoMessage() {}
 
 func (x *DeleteListenerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[7]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +733,7 @@ func (x *DeleteListenerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteListenerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteListenerRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{7}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteListenerRequest) GetName() string {
@@ -576,7 +782,7 @@ type DeleteListenerResponse struct {
 
 func (x *DeleteListenerResponse) Reset() {
 	*x = DeleteListenerResponse{}
-	mi := &file_signalbox_v1_listener_proto_msgTypes[8]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +794,7 @@ func (x *DeleteListenerResponse) String() string {
 func (*DeleteListenerResponse) ProtoMessage() {}
 
 func (x *DeleteListenerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_listener_proto_msgTypes[8]
+	mi := &file_signalbox_v1_listener_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +807,7 @@ func (x *DeleteListenerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteListenerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteListenerResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{8}
+	return file_signalbox_v1_listener_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteListenerResponse) GetResult() *WriteResult {
@@ -615,7 +821,7 @@ var File_signalbox_v1_listener_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_listener_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsignalbox/v1/listener.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17signalbox/v1/meta.proto\x1a\x18signalbox/v1/route.proto\"\xc6\x02\n" +
+	"\x1bsignalbox/v1/listener.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17signalbox/v1/meta.proto\x1a\x18signalbox/v1/route.proto\"\x9e\x04\n" +
 	"\bListener\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0ftrusted_proxies\x18\x02 \x03(\tR\x0etrustedProxies\x12@\n" +
@@ -623,7 +829,27 @@ const file_signalbox_v1_listener_proto_rawDesc = "" +
 	"\x14allowed_header_names\x18\x04 \x03(\tR\x12allowedHeaderNames\x12#\n" +
 	"\rerror_details\x18\x05 \x01(\bR\ferrorDetails\x12<\n" +
 	"\fidle_timeout\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12&\n" +
-	"\x04meta\x18\a \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"\x9b\x02\n" +
+	"\x04meta\x18\a \x01(\v2\x12.signalbox.v1.MetaR\x04meta\x129\n" +
+	"\verror_pages\x18\b \x01(\v2\x18.signalbox.v1.ErrorPagesR\n" +
+	"errorPages\x126\n" +
+	"\x17upstream_failure_status\x18\t \x01(\rR\x15upstreamFailureStatus\x12\x1f\n" +
+	"\vhealth_path\x18\n" +
+	" \x01(\tR\n" +
+	"healthPath\x12B\n" +
+	"\x0ehttps_redirect\x18\v \x01(\v2\x1b.signalbox.v1.HttpsRedirectR\rhttpsRedirect\"\xb2\x01\n" +
+	"\n" +
+	"ErrorPages\x129\n" +
+	"\x05pages\x18\x01 \x03(\v2#.signalbox.v1.ErrorPages.PagesEntryR\x05pages\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x1aQ\n" +
+	"\n" +
+	"PagesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.signalbox.v1.ErrorPageR\x05value:\x028\x01\"B\n" +
+	"\tErrorPage\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x12!\n" +
+	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\"#\n" +
+	"\rHttpsRedirect\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\"\x9b\x02\n" +
 	"\x12PutListenerRequest\x122\n" +
 	"\blistener\x18\x01 \x01(\v2\x16.signalbox.v1.ListenerR\blistener\x120\n" +
 	"\x11expected_revision\x18\x02 \x01(\x03H\x00R\x10expectedRevision\x88\x01\x01\x12#\n" +
@@ -674,52 +900,60 @@ func file_signalbox_v1_listener_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_listener_proto_rawDescData
 }
 
-var file_signalbox_v1_listener_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_signalbox_v1_listener_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_signalbox_v1_listener_proto_goTypes = []any{
 	(*Listener)(nil),               // 0: signalbox.v1.Listener
-	(*PutListenerRequest)(nil),     // 1: signalbox.v1.PutListenerRequest
-	(*PutListenerResponse)(nil),    // 2: signalbox.v1.PutListenerResponse
-	(*GetListenerRequest)(nil),     // 3: signalbox.v1.GetListenerRequest
-	(*GetListenerResponse)(nil),    // 4: signalbox.v1.GetListenerResponse
-	(*ListListenersRequest)(nil),   // 5: signalbox.v1.ListListenersRequest
-	(*ListListenersResponse)(nil),  // 6: signalbox.v1.ListListenersResponse
-	(*DeleteListenerRequest)(nil),  // 7: signalbox.v1.DeleteListenerRequest
-	(*DeleteListenerResponse)(nil), // 8: signalbox.v1.DeleteListenerResponse
-	(*RoutePolicy)(nil),            // 9: signalbox.v1.RoutePolicy
-	(*durationpb.Duration)(nil),    // 10: google.protobuf.Duration
-	(*Meta)(nil),                   // 11: signalbox.v1.Meta
-	(Wait)(0),                      // 12: signalbox.v1.Wait
-	(*WriteResult)(nil),            // 13: signalbox.v1.WriteResult
-	(*Version)(nil),                // 14: signalbox.v1.Version
+	(*ErrorPages)(nil),             // 1: signalbox.v1.ErrorPages
+	(*ErrorPage)(nil),              // 2: signalbox.v1.ErrorPage
+	(*HttpsRedirect)(nil),          // 3: signalbox.v1.HttpsRedirect
+	(*PutListenerRequest)(nil),     // 4: signalbox.v1.PutListenerRequest
+	(*PutListenerResponse)(nil),    // 5: signalbox.v1.PutListenerResponse
+	(*GetListenerRequest)(nil),     // 6: signalbox.v1.GetListenerRequest
+	(*GetListenerResponse)(nil),    // 7: signalbox.v1.GetListenerResponse
+	(*ListListenersRequest)(nil),   // 8: signalbox.v1.ListListenersRequest
+	(*ListListenersResponse)(nil),  // 9: signalbox.v1.ListListenersResponse
+	(*DeleteListenerRequest)(nil),  // 10: signalbox.v1.DeleteListenerRequest
+	(*DeleteListenerResponse)(nil), // 11: signalbox.v1.DeleteListenerResponse
+	nil,                            // 12: signalbox.v1.ErrorPages.PagesEntry
+	(*RoutePolicy)(nil),            // 13: signalbox.v1.RoutePolicy
+	(*durationpb.Duration)(nil),    // 14: google.protobuf.Duration
+	(*Meta)(nil),                   // 15: signalbox.v1.Meta
+	(Wait)(0),                      // 16: signalbox.v1.Wait
+	(*WriteResult)(nil),            // 17: signalbox.v1.WriteResult
+	(*Version)(nil),                // 18: signalbox.v1.Version
 }
 var file_signalbox_v1_listener_proto_depIdxs = []int32{
-	9,  // 0: signalbox.v1.Listener.route_defaults:type_name -> signalbox.v1.RoutePolicy
-	10, // 1: signalbox.v1.Listener.idle_timeout:type_name -> google.protobuf.Duration
-	11, // 2: signalbox.v1.Listener.meta:type_name -> signalbox.v1.Meta
-	0,  // 3: signalbox.v1.PutListenerRequest.listener:type_name -> signalbox.v1.Listener
-	12, // 4: signalbox.v1.PutListenerRequest.wait:type_name -> signalbox.v1.Wait
-	10, // 5: signalbox.v1.PutListenerRequest.wait_timeout:type_name -> google.protobuf.Duration
-	0,  // 6: signalbox.v1.PutListenerResponse.listener:type_name -> signalbox.v1.Listener
-	13, // 7: signalbox.v1.PutListenerResponse.result:type_name -> signalbox.v1.WriteResult
-	0,  // 8: signalbox.v1.GetListenerResponse.listener:type_name -> signalbox.v1.Listener
-	0,  // 9: signalbox.v1.ListListenersResponse.listeners:type_name -> signalbox.v1.Listener
-	14, // 10: signalbox.v1.ListListenersResponse.version:type_name -> signalbox.v1.Version
-	12, // 11: signalbox.v1.DeleteListenerRequest.wait:type_name -> signalbox.v1.Wait
-	10, // 12: signalbox.v1.DeleteListenerRequest.wait_timeout:type_name -> google.protobuf.Duration
-	13, // 13: signalbox.v1.DeleteListenerResponse.result:type_name -> signalbox.v1.WriteResult
-	1,  // 14: signalbox.v1.ListenerService.PutListener:input_type -> signalbox.v1.PutListenerRequest
-	3,  // 15: signalbox.v1.ListenerService.GetListener:input_type -> signalbox.v1.GetListenerRequest
-	5,  // 16: signalbox.v1.ListenerService.ListListeners:input_type -> signalbox.v1.ListListenersRequest
-	7,  // 17: signalbox.v1.ListenerService.DeleteListener:input_type -> signalbox.v1.DeleteListenerRequest
-	2,  // 18: signalbox.v1.ListenerService.PutListener:output_type -> signalbox.v1.PutListenerResponse
-	4,  // 19: signalbox.v1.ListenerService.GetListener:output_type -> signalbox.v1.GetListenerResponse
-	6,  // 20: signalbox.v1.ListenerService.ListListeners:output_type -> signalbox.v1.ListListenersResponse
-	8,  // 21: signalbox.v1.ListenerService.DeleteListener:output_type -> signalbox.v1.DeleteListenerResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	13, // 0: signalbox.v1.Listener.route_defaults:type_name -> signalbox.v1.RoutePolicy
+	14, // 1: signalbox.v1.Listener.idle_timeout:type_name -> google.protobuf.Duration
+	15, // 2: signalbox.v1.Listener.meta:type_name -> signalbox.v1.Meta
+	1,  // 3: signalbox.v1.Listener.error_pages:type_name -> signalbox.v1.ErrorPages
+	3,  // 4: signalbox.v1.Listener.https_redirect:type_name -> signalbox.v1.HttpsRedirect
+	12, // 5: signalbox.v1.ErrorPages.pages:type_name -> signalbox.v1.ErrorPages.PagesEntry
+	0,  // 6: signalbox.v1.PutListenerRequest.listener:type_name -> signalbox.v1.Listener
+	16, // 7: signalbox.v1.PutListenerRequest.wait:type_name -> signalbox.v1.Wait
+	14, // 8: signalbox.v1.PutListenerRequest.wait_timeout:type_name -> google.protobuf.Duration
+	0,  // 9: signalbox.v1.PutListenerResponse.listener:type_name -> signalbox.v1.Listener
+	17, // 10: signalbox.v1.PutListenerResponse.result:type_name -> signalbox.v1.WriteResult
+	0,  // 11: signalbox.v1.GetListenerResponse.listener:type_name -> signalbox.v1.Listener
+	0,  // 12: signalbox.v1.ListListenersResponse.listeners:type_name -> signalbox.v1.Listener
+	18, // 13: signalbox.v1.ListListenersResponse.version:type_name -> signalbox.v1.Version
+	16, // 14: signalbox.v1.DeleteListenerRequest.wait:type_name -> signalbox.v1.Wait
+	14, // 15: signalbox.v1.DeleteListenerRequest.wait_timeout:type_name -> google.protobuf.Duration
+	17, // 16: signalbox.v1.DeleteListenerResponse.result:type_name -> signalbox.v1.WriteResult
+	2,  // 17: signalbox.v1.ErrorPages.PagesEntry.value:type_name -> signalbox.v1.ErrorPage
+	4,  // 18: signalbox.v1.ListenerService.PutListener:input_type -> signalbox.v1.PutListenerRequest
+	6,  // 19: signalbox.v1.ListenerService.GetListener:input_type -> signalbox.v1.GetListenerRequest
+	8,  // 20: signalbox.v1.ListenerService.ListListeners:input_type -> signalbox.v1.ListListenersRequest
+	10, // 21: signalbox.v1.ListenerService.DeleteListener:input_type -> signalbox.v1.DeleteListenerRequest
+	5,  // 22: signalbox.v1.ListenerService.PutListener:output_type -> signalbox.v1.PutListenerResponse
+	7,  // 23: signalbox.v1.ListenerService.GetListener:output_type -> signalbox.v1.GetListenerResponse
+	9,  // 24: signalbox.v1.ListenerService.ListListeners:output_type -> signalbox.v1.ListListenersResponse
+	11, // 25: signalbox.v1.ListenerService.DeleteListener:output_type -> signalbox.v1.DeleteListenerResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_listener_proto_init() }
@@ -729,15 +963,15 @@ func file_signalbox_v1_listener_proto_init() {
 	}
 	file_signalbox_v1_meta_proto_init()
 	file_signalbox_v1_route_proto_init()
-	file_signalbox_v1_listener_proto_msgTypes[1].OneofWrappers = []any{}
-	file_signalbox_v1_listener_proto_msgTypes[7].OneofWrappers = []any{}
+	file_signalbox_v1_listener_proto_msgTypes[4].OneofWrappers = []any{}
+	file_signalbox_v1_listener_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_listener_proto_rawDesc), len(file_signalbox_v1_listener_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

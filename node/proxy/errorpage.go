@@ -1,0 +1,154 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/proto/rules"
+)
+
+// Bounds of asking for an error page. What is over them is not waited for:
+// when everything fails, so may whoever makes the pages.
+const (
+	pageTimeout = 5 * time.Second
+	maxPage     = 1 << 20
+	maxAsking   = 64 // at once, of one listener
+)
+
+// pageFor is the header of a request for an error page. An error target that
+// is reached through a node, and fails there, is not asked for its own failure.
+const pageFor = "Signalbox-Error-Page"
+
+// errorPages are a listener's, compiled. It is nil when there are none.
+type errorPages struct {
+	pages  map[int]*page // 0 for all statuses without one of their own
+	target *url.URL      // nil for none
+	asking chan struct{} // has room for those who may ask
+
+	mu   sync.Mutex
+	last map[int]*page // what the target said, by status
+}
+
+// A page is the body of an answer, and the headers that say what it is.
+type page struct {
+	body                []byte
+	contentType, coding string
+}
+
+// compilePages takes apart what passed rules.Listener.
+func compilePages(rec *signalboxv1.ErrorPages) (*errorPages, error) {
+	if len(rec.GetPages()) == 0 && rec.GetTarget() == "" {
+		return nil, nil
+	}
+	e := &errorPages{pages: map[int]*page{}, last: map[int]*page{}, asking: make(chan struct{}, maxAsking)}
+	for key, p := range rec.GetPages() {
+		status, _ := strconv.Atoi(key) // 0 for "error"
+		e.pages[status] = &page{body: p.GetBody(), contentType: p.GetContentType()}
+		if p.GetContentType() == "" {
+			e.pages[status].contentType = "text/html"
+		}
+	}
+	if rec.GetTarget() != "" {
+		var err error
+		if e.target, err = rules.ErrorTarget(rec.GetTarget()); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// paged tells whether a failure is one that pages are for.
+func paged(f *failure) bool { return f.reason == ReasonNoRoute || f.status >= 500 }
+
+// page returns the listener's page for a failure, nil when it has none.
+func (x *exchange) page(f *failure) *page {
+	e := x.rules.pages
+	if e == nil || !paged(f) || x.r.Header["Upgrade"] != nil {
+		return nil
+	}
+	if e.target != nil && x.r.Header[pageFor] == nil {
+		asked, err := e.ask(x.r.Context(), x.front.handler.pages, f.status, x.r.RequestURI)
+		if err == nil {
+			return asked
+		}
+		x.front.handler.cfg.Log.Debug("no error page from the error target", "status", f.status, "err", err)
+		if stale := e.kept(f.status); stale != nil {
+			return stale
+		}
+	}
+	if own := e.pages[f.status]; own != nil {
+		return own
+	}
+	return e.pages[0]
+}
+
+// kept is the page that the target last gave for a status.
+func (e *errorPages) kept(status int) *page {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.last[status]
+}
+
+var (
+	errAsking   = errors.New("too many ask for one already")
+	errPageSize = fmt.Errorf("it is over %d bytes", maxPage)
+)
+
+// ask gets the page for a status from the target.
+func (e *errorPages) ask(ctx context.Context, client *http.Client, status int, uri string) (*page, error) {
+	select {
+	case e.asking <- struct{}{}:
+		defer func() { <-e.asking }()
+	default:
+		return nil, errAsking
+	}
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
+	at := *e.target
+	at.Path = strings.TrimSuffix(at.Path, "/") + "/" + strconv.Itoa(status)
+	at.RawPath = ""
+	at.RawQuery = "url=" + url.QueryEscape(uri)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = http.Header{pageFor: {strconv.Itoa(status)}, "User-Agent": nil}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage+1))
+	if err == nil && len(body) > maxPage {
+		err = errPageSize
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &page{body: bytes.Clone(body), contentType: res.Header.Get("Content-Type"), coding: res.Header.Get("Content-Encoding")}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.last[status] = p
+	return p, nil
+}
+
+// pageClient is what asks for error pages: straight, as it is told, and without
+// taking anything apart.
+func pageClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
