@@ -103,7 +103,10 @@ func writePart(ctx context.Context, api signalboxv1.BackupServiceClient, part st
 	if err == nil {
 		err = f.Sync()
 	}
-	return complete, errors.Join(err, f.Close())
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	return complete, err
 }
 
 // receive writes what a control plane sends, all of it.
