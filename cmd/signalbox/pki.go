@@ -30,7 +30,7 @@ control planes, etcd members and their clients. Nodes get theirs from control
 planes, which are given nodes-ca.pem and nodes-ca.key for it; ca.key need not be
 on any machine that serves.`,
 	}
-	cmd.AddCommand(newPKIInit(), newPKIIssue())
+	cmd.AddCommand(newPKIInit(), newPKIIssue(), newPKIExport())
 	return cmd
 }
 
