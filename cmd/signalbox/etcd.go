@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"time"
@@ -16,6 +17,7 @@ import (
 func newEtcd() *cobra.Command {
 	var (
 		c         embedded.Config
+		m         metricsFlags
 		l         logFlags
 		plaintext bool
 		open      bool
@@ -43,21 +45,14 @@ Its commands look after an etcd that runs, this one or any other.`,
 			if err := errors.Join(clients.check(c.ListenClientURLs), peers.check(c.ListenPeerURLs)); err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), start)
-			member, err := embedded.Start(ctx, c)
-			cancel()
+			shown, err := m.listen("etcd", plaintext, log)
 			if err != nil {
 				return err
 			}
-			defer member.Close()
-			log.Info("etcd member ready", "addr", fmt.Sprint(c.ListenClientURLs))
-			defer notifyReady(cmd.Context(), log)()
-			select {
-			case err := <-member.Failed():
-				return err
-			case <-cmd.Context().Done():
-				return nil
-			}
+			shown.addEtcd()
+			return shown.with(cmd.Context(), func(ctx context.Context) error {
+				return runEtcd(ctx, c, start, log)
+			})
 		},
 	}
 	host, _ := os.Hostname()
@@ -70,6 +65,7 @@ Its commands look after an etcd that runs, this one or any other.`,
 	f.StringSliceVar(&c.AdvertisePeerURLs, "advertise-peer", nil, "URL other members are told to use; --listen-peer if not given")
 	f.StringVar(&c.InitialCluster, "initial-cluster", "", "all members, NAME=PEER-URL separated by commas; this one alone if not given")
 	f.StringVar(&c.InitialClusterState, "initial-cluster-state", "new", "new, or existing for a member that was added")
+	f.BoolVar(&c.ForceNewCluster, "force-new-cluster", false, "make this member, with what it has, the only one; for one start, when most of the others are lost for good")
 	f.StringVar(&c.Token, "cluster-token", "signalbox", "keeps clusters apart that are made from the same URLs")
 	f.StringVar(&c.ClientTLS.CertFile, "client-tls-cert", "", "certificate file (PEM) for clients with https")
 	f.StringVar(&c.ClientTLS.KeyFile, "client-tls-key", "", "its private key")
@@ -82,9 +78,29 @@ Its commands look after an etcd that runs, this one or any other.`,
 	f.DurationVar(&start, "start-timeout", 5*time.Minute, "how long to wait for the other members")
 	f.BoolVar(&plaintext, "allow-plaintext", false, "allow URLs other than loopback without TLS: anyone there can read and write everything")
 	f.BoolVar(&open, "allow-any-client", false, "allow https URLs other than loopback without authorities for certificates: anyone there can read and write everything, unless etcd's own users are set up")
+	m.add(f)
 	l.add(f)
 	cmd.AddCommand(upkeepCommands()...)
 	return cmd
+}
+
+// runEtcd runs a member until ctx ends; it has so long to find the others.
+func runEtcd(ctx context.Context, c embedded.Config, patience time.Duration, log *slog.Logger) error {
+	starting, cancel := context.WithTimeout(ctx, patience)
+	member, err := embedded.Start(starting, c)
+	cancel()
+	if err != nil {
+		return err
+	}
+	defer member.Close()
+	log.Info("etcd member ready", "addr", fmt.Sprint(c.ListenClientURLs))
+	defer notifyReady(ctx, log)()
+	select {
+	case err := <-member.Failed():
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // A urlGuard keeps strangers from an etcd, which knows no API keys: on a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -62,6 +63,7 @@ func newGateway() *cobra.Command {
 		addresses []string
 		to        clientTLS
 		plaintext bool
+		m         metricsFlags
 		l         logFlags
 	)
 	cmd := &cobra.Command{
@@ -87,6 +89,10 @@ elsewhere. It keeps nothing: any number may run.`,
 			if err := guardAll("controlplane", addresses, creds != nil, plaintext); err != nil {
 				return err
 			}
+			shown, err := m.listen("gateway", plaintext, log)
+			if err != nil {
+				return err
+			}
 			conn, err := dial(addresses, creds, healthyReplica, grpc.WithUnaryInterceptor(hedge(hedgeAfter)))
 			if err != nil {
 				return err
@@ -96,14 +102,19 @@ elsewhere. It keeps nothing: any number may run.`,
 			if err != nil {
 				return err
 			}
-			defer notifyReady(cmd.Context(), log)()
-			return serveHTTP(cmd.Context(), server, ln, log)
+			shown.addGateway(server)
+			shown.certificate("controlplane", creds)
+			return shown.with(cmd.Context(), func(ctx context.Context) error {
+				defer notifyReady(ctx, log)()
+				return serveHTTP(ctx, server, ln, log)
+			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&addresses, "controlplane", []string{"127.0.0.1:8002"}, "gRPC address of a control plane, HOST:PORT; several may be given")
 	to.add(f, "controlplane-", "control planes")
 	g.add(f)
+	m.add(f)
 	f.BoolVar(&plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS, its own and control planes': keys cross the network in the clear")
 	l.add(f)
 	return cmd

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -95,6 +96,7 @@ func newNode() *cobra.Command {
 		state     string
 		identity  string
 		plaintext bool
+		m         metricsFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "node",
@@ -122,12 +124,20 @@ of scope "node"; where control planes want a certificate, the key gets it.`,
 			if err != nil {
 				return &usageError{err}
 			}
+			shown, err := m.listen("node", plaintext, log)
+			if err != nil {
+				return err
+			}
 			if err := running.Listen(cmd.Context()); err != nil {
 				return bindHint(err)
 			}
-			defer notifyReady(cmd.Context(), log)()
+			shown.add(running)
+			shown.certificates(running.Certificates)
 			easeCollection()
-			return running.Run(cmd.Context())
+			return shown.with(cmd.Context(), func(ctx context.Context) error {
+				defer notifyReady(ctx, log)()
+				return running.Run(ctx)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -137,7 +147,8 @@ of scope "node"; where control planes want a certificate, the key gets it.`,
 	f.StringVar(&state, "state-dir", "", "directory for the last-known-good table, to start from when no control plane answers; none if not given")
 	f.StringVar(&identity, "identity-dir", "", "directory for a certificate of the node's own: it is got from a control plane with the key, connected with, and renewed; none if not given")
 	n.add(f, ":8000", 30*time.Second)
-	f.BoolVar(&plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be reached without TLS: the key crosses the network in the clear")
+	m.add(f)
+	f.BoolVar(&plaintext, "allow-plaintext", false, "allow control planes other than on loopback to be reached without TLS, and --metrics-listen to have none: the key, or the token, crosses the network in the clear")
 	l.add(f)
 	return cmd
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -53,7 +55,9 @@ type plane struct {
 	gateway *http.Server
 	front   net.Listener // the gateway's own way to the gRPC API
 	node    net.Listener // the own way of a node in this process, when others need TLS
+	secure  *tls.Config  // of the gRPC API; nil in the clear
 	creds   credentials.TransportCredentials
+	metrics *metrics     // nil for none
 	failed  <-chan error // says that the store in this process has ended
 	close   func()
 	log     *slog.Logger
@@ -75,7 +79,7 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 	if err := guard("grpc-listen", p.grpc, secure != nil, p.plaintext); err != nil {
 		return nil, err
 	}
-	pl := &plane{flags: p, log: log, failed: kept.failed, close: func() {}}
+	pl := &plane{flags: p, log: log, secure: secure, failed: kept.failed, close: func() {}}
 	if secure != nil {
 		pl.creds = credentials.NewTLS(secure)
 	}
@@ -155,7 +159,9 @@ func (pl *plane) run(ctx context.Context) error {
 	// The gateway stops first, so that its requests can end.
 	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return controlplane.New(pl.config).Run(planeCtx, endpoints...) })
+	cp := controlplane.New(pl.config)
+	pl.metrics.add(cp)
+	g.Go(func() error { return cp.Run(planeCtx, endpoints...) })
 	g.Go(func() error {
 		defer stopPlane()
 		if pl.gateway == nil {
@@ -179,6 +185,7 @@ func newControlPlane() *cobra.Command {
 	var (
 		p    planeFlags
 		e    etcdFlags
+		m    metricsFlags
 		l    logFlags
 		data string
 	)
@@ -201,31 +208,45 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 			if err := chpTokenFromCHP(&p); err != nil {
 				return err
 			}
-			kept, err := openStore(cmd.Context(), &e, data, log)
+			shown, err := m.listen("controlplane", p.plaintext, log)
 			if err != nil {
 				return err
 			}
-			defer kept.close()
-			pl, err := p.listen(cmd.Context(), kept, log)
-			if err != nil {
-				return err
-			}
-			stopped := func() {}
-			defer func() { stopped() }()
-			pl.config.Ready = func(made string) {
-				stopped = notifyReady(cmd.Context(), log)
-				if made != "" {
-					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "The first admin key, shown this once:\n\n  %s\n\n", made)
-				}
-				log.Info("control plane ready", "controlplane", pl.config.ID)
-			}
-			return pl.run(cmd.Context())
+			return shown.with(cmd.Context(), func(ctx context.Context) error {
+				return runControlPlane(ctx, &p, &e, data, shown, cmd.OutOrStdout(), log)
+			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&data, "data-dir", "", "directory of the etcd in this process")
 	e.add(f)
 	p.add(f)
+	m.add(f)
 	l.add(f)
 	return cmd
+}
+
+// runControlPlane runs one until ctx ends.
+func runControlPlane(ctx context.Context, p *planeFlags, e *etcdFlags, data string, shown *metrics, out io.Writer, log *slog.Logger) error {
+	kept, err := openStore(ctx, e, data, log)
+	if err != nil {
+		return err
+	}
+	defer kept.close()
+	pl, err := p.listen(ctx, kept, log)
+	if err != nil {
+		return err
+	}
+	shown.addPlane(pl)
+	shown.addStore(kept)
+	stopped := func() {}
+	defer func() { stopped() }()
+	pl.config.Ready = func(made string) {
+		stopped = notifyReady(ctx, log)
+		if made != "" {
+			_, _ = fmt.Fprintf(out, "The first admin key, shown this once:\n\n  %s\n\n", made)
+		}
+		log.Info("control plane ready", "controlplane", pl.config.ID)
+	}
+	return pl.run(ctx)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 
@@ -17,6 +18,8 @@ type store struct {
 	// failed says, once, that an etcd in this process has ended by itself. It
 	// is nil for an etcd elsewhere, which may come back.
 	failed <-chan error
+	// secure is how an etcd elsewhere is reached; nil in the clear.
+	secure *tls.Config
 	close  func()
 }
 
@@ -49,7 +52,7 @@ func (e *etcdFlags) open(log *slog.Logger) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{keeper: keeper, close: func() { _ = keeper.Close() }}, nil
+	return &store{keeper: keeper, secure: secure, close: func() { _ = keeper.Close() }}, nil
 }
 
 // openEmbedded starts an etcd member in this process, alone.

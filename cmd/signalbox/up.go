@@ -26,6 +26,7 @@ import (
 type upFlags struct {
 	plane planeFlags
 	node  nodeFlags
+	shown metricsFlags
 	log   logFlags
 	data  string
 	demo  string
@@ -55,7 +56,13 @@ quick start, and a small installation for real. Everything is kept in
 			if u.expose {
 				u.openUp(cmd.Flags())
 			}
-			return u.run(cmd.Context(), cmd.OutOrStdout(), log)
+			shown, err := u.shown.listen("up", u.plane.plaintext, log)
+			if err != nil {
+				return err
+			}
+			return shown.with(cmd.Context(), func(ctx context.Context) error {
+				return u.run(ctx, shown, cmd.OutOrStdout(), log)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -64,6 +71,7 @@ quick start, and a small installation for real. Everything is kept in
 	f.StringVar(&u.demo, "demo-listen", "127.0.0.1:8003", "address of a small upstream to try things with; \"off\" for none")
 	u.plane.add(f)
 	u.node.add(f, "127.0.0.1:8000", 5*time.Second)
+	u.shown.add(f)
 	u.log.add(f)
 	return cmd
 }
@@ -81,7 +89,7 @@ func (u *upFlags) openUp(f *pflag.FlagSet) {
 
 // run starts the parts, in the order data flows, and stops when one of them
 // does. Nothing outlives it.
-func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) error {
+func (u *upFlags) run(ctx context.Context, shown *metrics, out io.Writer, log *slog.Logger) error {
 
 	// 1. who may come in
 	adminFile, nodeKey, err := u.keys()
@@ -111,6 +119,10 @@ func (u *upFlags) run(ctx context.Context, out io.Writer, log *slog.Logger) erro
 		pl.abandon()
 		return err
 	}
+	shown.addStore(kept)
+	shown.addPlane(pl)
+	shown.add(n)
+	shown.certificates(n.Certificates)
 
 	// The control plane outlives the node, so that the node can take its leave.
 	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
