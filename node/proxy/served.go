@@ -73,6 +73,9 @@ func (h *Handler) detach(r, now *route.Route) {
 // target says how an upstream is connected to.
 func target(u *rules.Upstream) upstream.Target {
 	t := upstream.Target{Address: u.Address, TLS: u.Scheme == "https"}
+	if t.TLS {
+		t.Insecure, t.ServerName, t.CA = u.TLS.GetInsecure(), u.TLS.GetServerName(), u.TLS.GetCa()
+	}
 	if u.Unix {
 		t.Network = "unix"
 	}

@@ -59,7 +59,7 @@ func compile(rec *signalboxv1.Route, sockets bool) (*Route, error) {
 func (r *Route) same(o *Route) bool {
 	return r.Created == o.Created && r.Revision == o.Revision &&
 		r.Host == o.Host && r.Prefix == o.Prefix &&
-		slices.Equal(r.Upstreams, o.Upstreams) && r.policy.equal(o.policy)
+		slices.EqualFunc(r.Upstreams, o.Upstreams, rules.Upstream.Equal) && r.policy.equal(o.policy)
 }
 
 // before tells which of two routes with the same match and in order holds it:

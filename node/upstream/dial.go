@@ -138,6 +138,12 @@ func (p *Pool) secure(ctx context.Context, c *conn, want Protocol, limit time.Du
 	defer cancel()
 	cfg := p.registry.cfg.TLS.Clone()
 	cfg.ServerName = p.target.ServerName
+	if p.target.Insecure {
+		cfg.InsecureSkipVerify = true
+	}
+	if p.roots != nil {
+		cfg.RootCAs = p.roots
+	}
 	switch {
 	case p.target.Protocol == H2:
 		cfg.NextProtos = []string{"h2"}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"net/http"
@@ -27,7 +28,8 @@ const (
 type Pool struct {
 	registry *Registry
 	target   Target
-	refs     int // guarded by the registry's lock
+	roots    *x509.CertPool // of the target's own; nil for the registry's
+	refs     int            // guarded by the registry's lock
 
 	inFlight atomic.Int64
 	dials    atomic.Uint64
@@ -48,7 +50,12 @@ type Pool struct {
 
 // newPool returns a pool without connections.
 func newPool(r *Registry, t Target) *Pool {
-	return &Pool{registry: r, target: t, spoken: t.Protocol}
+	p := &Pool{registry: r, target: t, spoken: t.Protocol}
+	if t.CA != "" {
+		p.roots = x509.NewCertPool()
+		p.roots.AppendCertsFromPEM([]byte(t.CA)) // what is none signs nothing
+	}
+	return p
 }
 
 // Target returns what the pool connects to, with its empty fields filled in.

@@ -44,6 +44,11 @@ type Target struct {
 	// ServerName is the name sent as SNI and looked for in the certificate.
 	// Empty means the host of Address. It must be empty without TLS.
 	ServerName string
+	// Insecure takes any certificate.
+	Insecure bool
+	// CA is certificates, PEM, one of which must have signed the upstream's.
+	// Empty means the registry's roots.
+	CA string
 	// Protocol is the version of HTTP; empty is Auto.
 	Protocol Protocol
 }
@@ -62,8 +67,8 @@ func (t Target) normal() (Target, error) {
 		return Target{}, errors.New("protocol h2c is HTTP/2 without TLS: use h2 or auto with TLS")
 	case !t.TLS && t.Protocol == H2:
 		return Target{}, errors.New("protocol h2 needs TLS: use h2c without")
-	case !t.TLS && t.ServerName != "":
-		return Target{}, errors.New("server name without TLS: it would not be used")
+	case !t.TLS && (t.ServerName != "" || t.Insecure || t.CA != ""):
+		return Target{}, errors.New("server name, insecure or authorities without TLS: they would not be used")
 	}
 	switch t.Protocol {
 	case Auto:

@@ -50,9 +50,8 @@ func ParseRoute(r *signalboxv1.Route) (p ParsedRoute, err error) {
 	}
 	p.Upstreams = make([]Upstream, len(r.GetUpstreams()))
 	for i, u := range r.GetUpstreams() {
-		if p.Upstreams[i], err = ParseUpstream(u.GetUrl()); err != nil {
-			f.wrap(fmt.Sprintf("upstreams[%d].url", i), err)
-		}
+		p.Upstreams[i], err = upstream(u)
+		f.wrap(fmt.Sprintf("upstreams[%d]", i), err)
 	}
 	f.wrap("policy", policy(r.GetPolicy()))
 	f.wrap("data", data(r.GetData()))

@@ -64,6 +64,14 @@ func TestRoute(t *testing.T) {
 		"a header's value is on one line": {func(r *signalboxv1.Route) {
 			r.Policy = &signalboxv1.RoutePolicy{RequestHeaders: &signalboxv1.HeaderChanges{Set: map[string]string{"A": "1\r\nB: 2", "C": " 1", "no header": "1"}}}
 		}, []string{`policy.request_headers.set["A"]`, `policy.request_headers.set["C"]`, `policy.request_headers.set["no header"]`}},
+		"how a certificate is checked makes sense": {func(r *signalboxv1.Route) {
+			r.Upstreams = []*signalboxv1.Upstream{
+				{Url: "http://a", Tls: new(signalboxv1.UpstreamTls)},
+				{Url: "https://a", Tls: &signalboxv1.UpstreamTls{Insecure: true, ServerName: "b"}},
+				{Url: "https://a", Tls: &signalboxv1.UpstreamTls{ServerName: "a b", Ca: "garbage"}},
+				{Url: "https://a", Tls: &signalboxv1.UpstreamTls{ServerName: "10.0.0.1"}},
+			}
+		}, []string{"upstreams[0].tls", "upstreams[1].tls.insecure", "upstreams[2].tls.server_name", "upstreams[2].tls.ca"}},
 		"a location's scheme is http or https": {func(r *signalboxv1.Route) {
 			r.Policy = &signalboxv1.RoutePolicy{Location: &signalboxv1.LocationRewrite{Scheme: "HTTPS"}}
 		}, []string{"policy.location.scheme"}},

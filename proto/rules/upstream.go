@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -8,6 +9,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // An Upstream is an upstream's URL, taken apart.
@@ -23,10 +28,64 @@ type Upstream struct {
 	// Path and Query go before a request's own. Path is as written, percent
 	// escapes and all; empty when the URL has none.
 	Path, Query string
+	// TLS says how the upstream's certificate is checked, where the record says
+	// anything of that; nil otherwise. It must not be changed.
+	TLS *signalboxv1.UpstreamTls
+}
+
+// Equal reports whether both are reached and asked alike.
+func (u Upstream) Equal(o Upstream) bool {
+	same := proto.Equal(u.TLS, o.TLS)
+	u.TLS, o.TLS = nil, nil
+	return same && u == o
+}
+
+// upstream takes an upstream's record apart, and names what is wrong with it.
+func upstream(rec *signalboxv1.Upstream) (Upstream, error) {
+	var f findings
+	up, err := ParseUpstream(rec.GetUrl())
+	f.wrap("url", err)
+	if t := rec.GetTls(); t != nil {
+		up.TLS = t
+		if err == nil && up.Scheme != "https" {
+			f.add("tls", "is for https upstreams")
+		}
+		if t.GetInsecure() && (t.GetCa() != "" || t.GetServerName() != "") {
+			f.add("tls.insecure", "takes any certificate: leave out ca and server_name, or this")
+		}
+		if t.GetServerName() != "" {
+			f.wrap("tls.server_name", serverName(t.GetServerName()))
+		}
+		f.wrap("tls.ca", authorities(t.GetCa()))
+	}
+	return up, f.err()
+}
+
+// serverName checks a name that a certificate can be for and SNI can carry.
+func serverName(name string) error {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return nil
+	}
+	return checkHost(strings.ToLower(name))
+}
+
+// authorities checks certificates in PEM; none are fine.
+func authorities(text string) error {
+	if len(text) > maxAuthorities {
+		return fmt.Errorf("is %d bytes long; at most %d are allowed", len(text), maxAuthorities)
+	}
+	if text != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
+		return errors.New("has no certificate in it: give PEM, which begins with -----BEGIN CERTIFICATE-----")
+	}
+	return nil
 }
 
 // maxUpstream is the longest an upstream's URL may be, in bytes.
 const maxUpstream = 8192
+
+// maxAuthorities is how long the certificates that may sign an upstream's can
+// be, in bytes.
+const maxAuthorities = 64 << 10
 
 // maxSocketPath is the longest path Linux takes for a unix socket: sun_path
 // is 108 bytes, the last of them zero.

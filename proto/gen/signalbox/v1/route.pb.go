@@ -366,7 +366,11 @@ type Upstream struct {
 	// a fragment are ignored: nodes send none of them. Kept and returned byte
 	// for byte. Nodes refuse socket paths unless they were started to allow
 	// them.
-	Url           string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Tls says how the certificate of an https upstream is checked. Default: it
+	// must be for the host in the url, and signed by an authority that the node
+	// trusts: those it was started with, or the system's.
+	Tls           *UpstreamTls `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -404,6 +408,80 @@ func (*Upstream) Descriptor() ([]byte, []int) {
 func (x *Upstream) GetUrl() string {
 	if x != nil {
 		return x.Url
+	}
+	return ""
+}
+
+func (x *Upstream) GetTls() *UpstreamTls {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// UpstreamTls says how an upstream's certificate is checked.
+type UpstreamTls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Insecure takes any certificate: whoever can stand between the node and the
+	// upstream can then read and change everything.
+	Insecure bool `protobuf:"varint,1,opt,name=insecure,proto3" json:"insecure,omitempty"`
+	// Server name is what the certificate must be for, and what is sent as SNI,
+	// in place of the url's host.
+	ServerName string `protobuf:"bytes,2,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	// Ca is certificates, PEM, at most 64 KiB: one of them must have signed the
+	// upstream's. They take the place of those the node trusts.
+	Ca            string `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpstreamTls) Reset() {
+	*x = UpstreamTls{}
+	mi := &file_signalbox_v1_route_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpstreamTls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpstreamTls) ProtoMessage() {}
+
+func (x *UpstreamTls) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_route_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpstreamTls.ProtoReflect.Descriptor instead.
+func (*UpstreamTls) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UpstreamTls) GetInsecure() bool {
+	if x != nil {
+		return x.Insecure
+	}
+	return false
+}
+
+func (x *UpstreamTls) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+func (x *UpstreamTls) GetCa() string {
+	if x != nil {
+		return x.Ca
 	}
 	return ""
 }
@@ -454,7 +532,7 @@ type RoutePolicy struct {
 
 func (x *RoutePolicy) Reset() {
 	*x = RoutePolicy{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[3]
+	mi := &file_signalbox_v1_route_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +544,7 @@ func (x *RoutePolicy) String() string {
 func (*RoutePolicy) ProtoMessage() {}
 
 func (x *RoutePolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[3]
+	mi := &file_signalbox_v1_route_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +557,7 @@ func (x *RoutePolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoutePolicy.ProtoReflect.Descriptor instead.
 func (*RoutePolicy) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{3}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RoutePolicy) GetStripPrefix() bool {
@@ -589,7 +667,7 @@ type HeaderChanges struct {
 
 func (x *HeaderChanges) Reset() {
 	*x = HeaderChanges{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[4]
+	mi := &file_signalbox_v1_route_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +679,7 @@ func (x *HeaderChanges) String() string {
 func (*HeaderChanges) ProtoMessage() {}
 
 func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[4]
+	mi := &file_signalbox_v1_route_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +692,7 @@ func (x *HeaderChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderChanges.ProtoReflect.Descriptor instead.
 func (*HeaderChanges) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{4}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HeaderChanges) GetSet() map[string]string {
@@ -648,7 +726,7 @@ type LocationRewrite struct {
 
 func (x *LocationRewrite) Reset() {
 	*x = LocationRewrite{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[5]
+	mi := &file_signalbox_v1_route_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +738,7 @@ func (x *LocationRewrite) String() string {
 func (*LocationRewrite) ProtoMessage() {}
 
 func (x *LocationRewrite) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[5]
+	mi := &file_signalbox_v1_route_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +751,7 @@ func (x *LocationRewrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LocationRewrite.ProtoReflect.Descriptor instead.
 func (*LocationRewrite) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{5}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LocationRewrite) GetHost() bool {
@@ -713,7 +791,7 @@ type RouteCounters struct {
 
 func (x *RouteCounters) Reset() {
 	*x = RouteCounters{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[6]
+	mi := &file_signalbox_v1_route_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +803,7 @@ func (x *RouteCounters) String() string {
 func (*RouteCounters) ProtoMessage() {}
 
 func (x *RouteCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[6]
+	mi := &file_signalbox_v1_route_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +816,7 @@ func (x *RouteCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteCounters.ProtoReflect.Descriptor instead.
 func (*RouteCounters) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{6}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RouteCounters) GetRequests() uint64 {
@@ -793,7 +871,7 @@ type RouteObserved struct {
 
 func (x *RouteObserved) Reset() {
 	*x = RouteObserved{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[7]
+	mi := &file_signalbox_v1_route_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +883,7 @@ func (x *RouteObserved) String() string {
 func (*RouteObserved) ProtoMessage() {}
 
 func (x *RouteObserved) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[7]
+	mi := &file_signalbox_v1_route_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +896,7 @@ func (x *RouteObserved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteObserved.ProtoReflect.Descriptor instead.
 func (*RouteObserved) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{7}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RouteObserved) GetCounters() *RouteCounters {
@@ -855,7 +933,7 @@ type RouteEntry struct {
 
 func (x *RouteEntry) Reset() {
 	*x = RouteEntry{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[8]
+	mi := &file_signalbox_v1_route_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +945,7 @@ func (x *RouteEntry) String() string {
 func (*RouteEntry) ProtoMessage() {}
 
 func (x *RouteEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[8]
+	mi := &file_signalbox_v1_route_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +958,7 @@ func (x *RouteEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RouteEntry.ProtoReflect.Descriptor instead.
 func (*RouteEntry) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{8}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RouteEntry) GetRoute() *Route {
@@ -918,7 +996,7 @@ type PutRouteRequest struct {
 
 func (x *PutRouteRequest) Reset() {
 	*x = PutRouteRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[9]
+	mi := &file_signalbox_v1_route_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1008,7 @@ func (x *PutRouteRequest) String() string {
 func (*PutRouteRequest) ProtoMessage() {}
 
 func (x *PutRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[9]
+	mi := &file_signalbox_v1_route_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1021,7 @@ func (x *PutRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRouteRequest.ProtoReflect.Descriptor instead.
 func (*PutRouteRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{9}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PutRouteRequest) GetRoute() *Route {
@@ -995,7 +1073,7 @@ type PutRouteResponse struct {
 
 func (x *PutRouteResponse) Reset() {
 	*x = PutRouteResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[10]
+	mi := &file_signalbox_v1_route_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1085,7 @@ func (x *PutRouteResponse) String() string {
 func (*PutRouteResponse) ProtoMessage() {}
 
 func (x *PutRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[10]
+	mi := &file_signalbox_v1_route_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1098,7 @@ func (x *PutRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRouteResponse.ProtoReflect.Descriptor instead.
 func (*PutRouteResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{10}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PutRouteResponse) GetRoute() *Route {
@@ -1048,7 +1126,7 @@ type GetRouteRequest struct {
 
 func (x *GetRouteRequest) Reset() {
 	*x = GetRouteRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[11]
+	mi := &file_signalbox_v1_route_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1138,7 @@ func (x *GetRouteRequest) String() string {
 func (*GetRouteRequest) ProtoMessage() {}
 
 func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[11]
+	mi := &file_signalbox_v1_route_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1151,7 @@ func (x *GetRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRouteRequest.ProtoReflect.Descriptor instead.
 func (*GetRouteRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{11}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRouteRequest) GetName() string {
@@ -1096,7 +1174,7 @@ type GetRouteResponse struct {
 
 func (x *GetRouteResponse) Reset() {
 	*x = GetRouteResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[12]
+	mi := &file_signalbox_v1_route_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1186,7 @@ func (x *GetRouteResponse) String() string {
 func (*GetRouteResponse) ProtoMessage() {}
 
 func (x *GetRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[12]
+	mi := &file_signalbox_v1_route_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1199,7 @@ func (x *GetRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRouteResponse.ProtoReflect.Descriptor instead.
 func (*GetRouteResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{12}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetRouteResponse) GetRoute() *Route {
@@ -1160,7 +1238,7 @@ type ListRoutesRequest struct {
 
 func (x *ListRoutesRequest) Reset() {
 	*x = ListRoutesRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[13]
+	mi := &file_signalbox_v1_route_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1250,7 @@ func (x *ListRoutesRequest) String() string {
 func (*ListRoutesRequest) ProtoMessage() {}
 
 func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[13]
+	mi := &file_signalbox_v1_route_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1263,7 @@ func (x *ListRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{13}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRoutesRequest) GetPageSize() int32 {
@@ -1245,7 +1323,7 @@ type ListRoutesResponse struct {
 
 func (x *ListRoutesResponse) Reset() {
 	*x = ListRoutesResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[14]
+	mi := &file_signalbox_v1_route_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1335,7 @@ func (x *ListRoutesResponse) String() string {
 func (*ListRoutesResponse) ProtoMessage() {}
 
 func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[14]
+	mi := &file_signalbox_v1_route_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1348,7 @@ func (x *ListRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoutesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{14}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListRoutesResponse) GetRoutes() []*RouteEntry {
@@ -1314,7 +1392,7 @@ type DeleteRouteRequest struct {
 
 func (x *DeleteRouteRequest) Reset() {
 	*x = DeleteRouteRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[15]
+	mi := &file_signalbox_v1_route_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1404,7 @@ func (x *DeleteRouteRequest) String() string {
 func (*DeleteRouteRequest) ProtoMessage() {}
 
 func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[15]
+	mi := &file_signalbox_v1_route_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1417,7 @@ func (x *DeleteRouteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRouteRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{15}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteRouteRequest) GetName() string {
@@ -1388,7 +1466,7 @@ type DeleteRouteResponse struct {
 
 func (x *DeleteRouteResponse) Reset() {
 	*x = DeleteRouteResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[16]
+	mi := &file_signalbox_v1_route_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1478,7 @@ func (x *DeleteRouteResponse) String() string {
 func (*DeleteRouteResponse) ProtoMessage() {}
 
 func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[16]
+	mi := &file_signalbox_v1_route_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1491,7 @@ func (x *DeleteRouteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRouteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRouteResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{16}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteRouteResponse) GetResult() *WriteResult {
@@ -1444,7 +1522,7 @@ type BatchPutRoutesRequest struct {
 
 func (x *BatchPutRoutesRequest) Reset() {
 	*x = BatchPutRoutesRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[17]
+	mi := &file_signalbox_v1_route_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1534,7 @@ func (x *BatchPutRoutesRequest) String() string {
 func (*BatchPutRoutesRequest) ProtoMessage() {}
 
 func (x *BatchPutRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[17]
+	mi := &file_signalbox_v1_route_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1547,7 @@ func (x *BatchPutRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchPutRoutesRequest.ProtoReflect.Descriptor instead.
 func (*BatchPutRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{17}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BatchPutRoutesRequest) GetRoutes() []*Route {
@@ -1521,7 +1599,7 @@ type BatchPutRoutesResponse struct {
 
 func (x *BatchPutRoutesResponse) Reset() {
 	*x = BatchPutRoutesResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[18]
+	mi := &file_signalbox_v1_route_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1611,7 @@ func (x *BatchPutRoutesResponse) String() string {
 func (*BatchPutRoutesResponse) ProtoMessage() {}
 
 func (x *BatchPutRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[18]
+	mi := &file_signalbox_v1_route_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1624,7 @@ func (x *BatchPutRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchPutRoutesResponse.ProtoReflect.Descriptor instead.
 func (*BatchPutRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{18}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BatchPutRoutesResponse) GetWritten() int32 {
@@ -1582,7 +1660,7 @@ type BatchDeleteRoutesRequest struct {
 
 func (x *BatchDeleteRoutesRequest) Reset() {
 	*x = BatchDeleteRoutesRequest{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[19]
+	mi := &file_signalbox_v1_route_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1672,7 @@ func (x *BatchDeleteRoutesRequest) String() string {
 func (*BatchDeleteRoutesRequest) ProtoMessage() {}
 
 func (x *BatchDeleteRoutesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[19]
+	mi := &file_signalbox_v1_route_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1685,7 @@ func (x *BatchDeleteRoutesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteRoutesRequest.ProtoReflect.Descriptor instead.
 func (*BatchDeleteRoutesRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{19}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BatchDeleteRoutesRequest) GetNames() []string {
@@ -1659,7 +1737,7 @@ type BatchDeleteRoutesResponse struct {
 
 func (x *BatchDeleteRoutesResponse) Reset() {
 	*x = BatchDeleteRoutesResponse{}
-	mi := &file_signalbox_v1_route_proto_msgTypes[20]
+	mi := &file_signalbox_v1_route_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1749,7 @@ func (x *BatchDeleteRoutesResponse) String() string {
 func (*BatchDeleteRoutesResponse) ProtoMessage() {}
 
 func (x *BatchDeleteRoutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_route_proto_msgTypes[20]
+	mi := &file_signalbox_v1_route_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1762,7 @@ func (x *BatchDeleteRoutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchDeleteRoutesResponse.ProtoReflect.Descriptor instead.
 func (*BatchDeleteRoutesResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{20}
+	return file_signalbox_v1_route_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BatchDeleteRoutesResponse) GetRemoved() int32 {
@@ -1720,9 +1798,15 @@ const file_signalbox_v1_route_proto_rawDesc = "" +
 	"\x05Match\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1f\n" +
 	"\vpath_prefix\x18\x02 \x01(\tR\n" +
-	"pathPrefix\"\x1c\n" +
+	"pathPrefix\"I\n" +
 	"\bUpstream\x12\x10\n" +
-	"\x03url\x18\x01 \x01(\tR\x03url\"\x96\x06\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12+\n" +
+	"\x03tls\x18\x02 \x01(\v2\x19.signalbox.v1.UpstreamTlsR\x03tls\"Z\n" +
+	"\vUpstreamTls\x12\x1a\n" +
+	"\binsecure\x18\x01 \x01(\bR\binsecure\x12\x1f\n" +
+	"\vserver_name\x18\x02 \x01(\tR\n" +
+	"serverName\x12\x0e\n" +
+	"\x02ca\x18\x03 \x01(\tR\x02ca\"\x96\x06\n" +
 	"\vRoutePolicy\x12&\n" +
 	"\fstrip_prefix\x18\x01 \x01(\bH\x00R\vstripPrefix\x88\x01\x01\x12,\n" +
 	"\x04host\x18\x02 \x01(\x0e2\x18.signalbox.v1.HostHeaderR\x04host\x12\x1a\n" +
@@ -1861,7 +1945,7 @@ func file_signalbox_v1_route_proto_rawDescGZIP() []byte {
 }
 
 var file_signalbox_v1_route_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_signalbox_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_signalbox_v1_route_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_signalbox_v1_route_proto_goTypes = []any{
 	(Forwarding)(0),                   // 0: signalbox.v1.Forwarding
 	(HostHeader)(0),                   // 1: signalbox.v1.HostHeader
@@ -1869,92 +1953,94 @@ var file_signalbox_v1_route_proto_goTypes = []any{
 	(*Route)(nil),                     // 3: signalbox.v1.Route
 	(*Match)(nil),                     // 4: signalbox.v1.Match
 	(*Upstream)(nil),                  // 5: signalbox.v1.Upstream
-	(*RoutePolicy)(nil),               // 6: signalbox.v1.RoutePolicy
-	(*HeaderChanges)(nil),             // 7: signalbox.v1.HeaderChanges
-	(*LocationRewrite)(nil),           // 8: signalbox.v1.LocationRewrite
-	(*RouteCounters)(nil),             // 9: signalbox.v1.RouteCounters
-	(*RouteObserved)(nil),             // 10: signalbox.v1.RouteObserved
-	(*RouteEntry)(nil),                // 11: signalbox.v1.RouteEntry
-	(*PutRouteRequest)(nil),           // 12: signalbox.v1.PutRouteRequest
-	(*PutRouteResponse)(nil),          // 13: signalbox.v1.PutRouteResponse
-	(*GetRouteRequest)(nil),           // 14: signalbox.v1.GetRouteRequest
-	(*GetRouteResponse)(nil),          // 15: signalbox.v1.GetRouteResponse
-	(*ListRoutesRequest)(nil),         // 16: signalbox.v1.ListRoutesRequest
-	(*ListRoutesResponse)(nil),        // 17: signalbox.v1.ListRoutesResponse
-	(*DeleteRouteRequest)(nil),        // 18: signalbox.v1.DeleteRouteRequest
-	(*DeleteRouteResponse)(nil),       // 19: signalbox.v1.DeleteRouteResponse
-	(*BatchPutRoutesRequest)(nil),     // 20: signalbox.v1.BatchPutRoutesRequest
-	(*BatchPutRoutesResponse)(nil),    // 21: signalbox.v1.BatchPutRoutesResponse
-	(*BatchDeleteRoutesRequest)(nil),  // 22: signalbox.v1.BatchDeleteRoutesRequest
-	(*BatchDeleteRoutesResponse)(nil), // 23: signalbox.v1.BatchDeleteRoutesResponse
-	nil,                               // 24: signalbox.v1.Route.LabelsEntry
-	nil,                               // 25: signalbox.v1.HeaderChanges.SetEntry
-	(*Meta)(nil),                      // 26: signalbox.v1.Meta
-	(*durationpb.Duration)(nil),       // 27: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 28: google.protobuf.Timestamp
-	(Wait)(0),                         // 29: signalbox.v1.Wait
-	(*WriteResult)(nil),               // 30: signalbox.v1.WriteResult
-	(*Version)(nil),                   // 31: signalbox.v1.Version
+	(*UpstreamTls)(nil),               // 6: signalbox.v1.UpstreamTls
+	(*RoutePolicy)(nil),               // 7: signalbox.v1.RoutePolicy
+	(*HeaderChanges)(nil),             // 8: signalbox.v1.HeaderChanges
+	(*LocationRewrite)(nil),           // 9: signalbox.v1.LocationRewrite
+	(*RouteCounters)(nil),             // 10: signalbox.v1.RouteCounters
+	(*RouteObserved)(nil),             // 11: signalbox.v1.RouteObserved
+	(*RouteEntry)(nil),                // 12: signalbox.v1.RouteEntry
+	(*PutRouteRequest)(nil),           // 13: signalbox.v1.PutRouteRequest
+	(*PutRouteResponse)(nil),          // 14: signalbox.v1.PutRouteResponse
+	(*GetRouteRequest)(nil),           // 15: signalbox.v1.GetRouteRequest
+	(*GetRouteResponse)(nil),          // 16: signalbox.v1.GetRouteResponse
+	(*ListRoutesRequest)(nil),         // 17: signalbox.v1.ListRoutesRequest
+	(*ListRoutesResponse)(nil),        // 18: signalbox.v1.ListRoutesResponse
+	(*DeleteRouteRequest)(nil),        // 19: signalbox.v1.DeleteRouteRequest
+	(*DeleteRouteResponse)(nil),       // 20: signalbox.v1.DeleteRouteResponse
+	(*BatchPutRoutesRequest)(nil),     // 21: signalbox.v1.BatchPutRoutesRequest
+	(*BatchPutRoutesResponse)(nil),    // 22: signalbox.v1.BatchPutRoutesResponse
+	(*BatchDeleteRoutesRequest)(nil),  // 23: signalbox.v1.BatchDeleteRoutesRequest
+	(*BatchDeleteRoutesResponse)(nil), // 24: signalbox.v1.BatchDeleteRoutesResponse
+	nil,                               // 25: signalbox.v1.Route.LabelsEntry
+	nil,                               // 26: signalbox.v1.HeaderChanges.SetEntry
+	(*Meta)(nil),                      // 27: signalbox.v1.Meta
+	(*durationpb.Duration)(nil),       // 28: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 29: google.protobuf.Timestamp
+	(Wait)(0),                         // 30: signalbox.v1.Wait
+	(*WriteResult)(nil),               // 31: signalbox.v1.WriteResult
+	(*Version)(nil),                   // 32: signalbox.v1.Version
 }
 var file_signalbox_v1_route_proto_depIdxs = []int32{
 	4,  // 0: signalbox.v1.Route.match:type_name -> signalbox.v1.Match
 	5,  // 1: signalbox.v1.Route.upstreams:type_name -> signalbox.v1.Upstream
-	6,  // 2: signalbox.v1.Route.policy:type_name -> signalbox.v1.RoutePolicy
-	24, // 3: signalbox.v1.Route.labels:type_name -> signalbox.v1.Route.LabelsEntry
-	26, // 4: signalbox.v1.Route.meta:type_name -> signalbox.v1.Meta
-	1,  // 5: signalbox.v1.RoutePolicy.host:type_name -> signalbox.v1.HostHeader
-	27, // 6: signalbox.v1.RoutePolicy.connect_timeout:type_name -> google.protobuf.Duration
-	27, // 7: signalbox.v1.RoutePolicy.response_timeout:type_name -> google.protobuf.Duration
-	27, // 8: signalbox.v1.RoutePolicy.idle_timeout:type_name -> google.protobuf.Duration
-	2,  // 9: signalbox.v1.RoutePolicy.removal:type_name -> signalbox.v1.Removal
-	27, // 10: signalbox.v1.RoutePolicy.removal_grace:type_name -> google.protobuf.Duration
-	0,  // 11: signalbox.v1.RoutePolicy.forwarding:type_name -> signalbox.v1.Forwarding
-	7,  // 12: signalbox.v1.RoutePolicy.request_headers:type_name -> signalbox.v1.HeaderChanges
-	7,  // 13: signalbox.v1.RoutePolicy.response_headers:type_name -> signalbox.v1.HeaderChanges
-	8,  // 14: signalbox.v1.RoutePolicy.location:type_name -> signalbox.v1.LocationRewrite
-	25, // 15: signalbox.v1.HeaderChanges.set:type_name -> signalbox.v1.HeaderChanges.SetEntry
-	9,  // 16: signalbox.v1.RouteObserved.counters:type_name -> signalbox.v1.RouteCounters
-	28, // 17: signalbox.v1.RouteObserved.last_activity:type_name -> google.protobuf.Timestamp
-	3,  // 18: signalbox.v1.RouteEntry.route:type_name -> signalbox.v1.Route
-	10, // 19: signalbox.v1.RouteEntry.observed:type_name -> signalbox.v1.RouteObserved
-	3,  // 20: signalbox.v1.PutRouteRequest.route:type_name -> signalbox.v1.Route
-	29, // 21: signalbox.v1.PutRouteRequest.wait:type_name -> signalbox.v1.Wait
-	27, // 22: signalbox.v1.PutRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
-	3,  // 23: signalbox.v1.PutRouteResponse.route:type_name -> signalbox.v1.Route
-	30, // 24: signalbox.v1.PutRouteResponse.result:type_name -> signalbox.v1.WriteResult
-	3,  // 25: signalbox.v1.GetRouteResponse.route:type_name -> signalbox.v1.Route
-	10, // 26: signalbox.v1.GetRouteResponse.observed:type_name -> signalbox.v1.RouteObserved
-	28, // 27: signalbox.v1.ListRoutesRequest.inactive_since:type_name -> google.protobuf.Timestamp
-	4,  // 28: signalbox.v1.ListRoutesRequest.match:type_name -> signalbox.v1.Match
-	11, // 29: signalbox.v1.ListRoutesResponse.routes:type_name -> signalbox.v1.RouteEntry
-	31, // 30: signalbox.v1.ListRoutesResponse.version:type_name -> signalbox.v1.Version
-	29, // 31: signalbox.v1.DeleteRouteRequest.wait:type_name -> signalbox.v1.Wait
-	27, // 32: signalbox.v1.DeleteRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
-	30, // 33: signalbox.v1.DeleteRouteResponse.result:type_name -> signalbox.v1.WriteResult
-	3,  // 34: signalbox.v1.BatchPutRoutesRequest.routes:type_name -> signalbox.v1.Route
-	29, // 35: signalbox.v1.BatchPutRoutesRequest.wait:type_name -> signalbox.v1.Wait
-	27, // 36: signalbox.v1.BatchPutRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
-	30, // 37: signalbox.v1.BatchPutRoutesResponse.result:type_name -> signalbox.v1.WriteResult
-	29, // 38: signalbox.v1.BatchDeleteRoutesRequest.wait:type_name -> signalbox.v1.Wait
-	27, // 39: signalbox.v1.BatchDeleteRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
-	30, // 40: signalbox.v1.BatchDeleteRoutesResponse.result:type_name -> signalbox.v1.WriteResult
-	12, // 41: signalbox.v1.RouteService.PutRoute:input_type -> signalbox.v1.PutRouteRequest
-	14, // 42: signalbox.v1.RouteService.GetRoute:input_type -> signalbox.v1.GetRouteRequest
-	16, // 43: signalbox.v1.RouteService.ListRoutes:input_type -> signalbox.v1.ListRoutesRequest
-	18, // 44: signalbox.v1.RouteService.DeleteRoute:input_type -> signalbox.v1.DeleteRouteRequest
-	20, // 45: signalbox.v1.RouteService.BatchPutRoutes:input_type -> signalbox.v1.BatchPutRoutesRequest
-	22, // 46: signalbox.v1.RouteService.BatchDeleteRoutes:input_type -> signalbox.v1.BatchDeleteRoutesRequest
-	13, // 47: signalbox.v1.RouteService.PutRoute:output_type -> signalbox.v1.PutRouteResponse
-	15, // 48: signalbox.v1.RouteService.GetRoute:output_type -> signalbox.v1.GetRouteResponse
-	17, // 49: signalbox.v1.RouteService.ListRoutes:output_type -> signalbox.v1.ListRoutesResponse
-	19, // 50: signalbox.v1.RouteService.DeleteRoute:output_type -> signalbox.v1.DeleteRouteResponse
-	21, // 51: signalbox.v1.RouteService.BatchPutRoutes:output_type -> signalbox.v1.BatchPutRoutesResponse
-	23, // 52: signalbox.v1.RouteService.BatchDeleteRoutes:output_type -> signalbox.v1.BatchDeleteRoutesResponse
-	47, // [47:53] is the sub-list for method output_type
-	41, // [41:47] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	7,  // 2: signalbox.v1.Route.policy:type_name -> signalbox.v1.RoutePolicy
+	25, // 3: signalbox.v1.Route.labels:type_name -> signalbox.v1.Route.LabelsEntry
+	27, // 4: signalbox.v1.Route.meta:type_name -> signalbox.v1.Meta
+	6,  // 5: signalbox.v1.Upstream.tls:type_name -> signalbox.v1.UpstreamTls
+	1,  // 6: signalbox.v1.RoutePolicy.host:type_name -> signalbox.v1.HostHeader
+	28, // 7: signalbox.v1.RoutePolicy.connect_timeout:type_name -> google.protobuf.Duration
+	28, // 8: signalbox.v1.RoutePolicy.response_timeout:type_name -> google.protobuf.Duration
+	28, // 9: signalbox.v1.RoutePolicy.idle_timeout:type_name -> google.protobuf.Duration
+	2,  // 10: signalbox.v1.RoutePolicy.removal:type_name -> signalbox.v1.Removal
+	28, // 11: signalbox.v1.RoutePolicy.removal_grace:type_name -> google.protobuf.Duration
+	0,  // 12: signalbox.v1.RoutePolicy.forwarding:type_name -> signalbox.v1.Forwarding
+	8,  // 13: signalbox.v1.RoutePolicy.request_headers:type_name -> signalbox.v1.HeaderChanges
+	8,  // 14: signalbox.v1.RoutePolicy.response_headers:type_name -> signalbox.v1.HeaderChanges
+	9,  // 15: signalbox.v1.RoutePolicy.location:type_name -> signalbox.v1.LocationRewrite
+	26, // 16: signalbox.v1.HeaderChanges.set:type_name -> signalbox.v1.HeaderChanges.SetEntry
+	10, // 17: signalbox.v1.RouteObserved.counters:type_name -> signalbox.v1.RouteCounters
+	29, // 18: signalbox.v1.RouteObserved.last_activity:type_name -> google.protobuf.Timestamp
+	3,  // 19: signalbox.v1.RouteEntry.route:type_name -> signalbox.v1.Route
+	11, // 20: signalbox.v1.RouteEntry.observed:type_name -> signalbox.v1.RouteObserved
+	3,  // 21: signalbox.v1.PutRouteRequest.route:type_name -> signalbox.v1.Route
+	30, // 22: signalbox.v1.PutRouteRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 23: signalbox.v1.PutRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
+	3,  // 24: signalbox.v1.PutRouteResponse.route:type_name -> signalbox.v1.Route
+	31, // 25: signalbox.v1.PutRouteResponse.result:type_name -> signalbox.v1.WriteResult
+	3,  // 26: signalbox.v1.GetRouteResponse.route:type_name -> signalbox.v1.Route
+	11, // 27: signalbox.v1.GetRouteResponse.observed:type_name -> signalbox.v1.RouteObserved
+	29, // 28: signalbox.v1.ListRoutesRequest.inactive_since:type_name -> google.protobuf.Timestamp
+	4,  // 29: signalbox.v1.ListRoutesRequest.match:type_name -> signalbox.v1.Match
+	12, // 30: signalbox.v1.ListRoutesResponse.routes:type_name -> signalbox.v1.RouteEntry
+	32, // 31: signalbox.v1.ListRoutesResponse.version:type_name -> signalbox.v1.Version
+	30, // 32: signalbox.v1.DeleteRouteRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 33: signalbox.v1.DeleteRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
+	31, // 34: signalbox.v1.DeleteRouteResponse.result:type_name -> signalbox.v1.WriteResult
+	3,  // 35: signalbox.v1.BatchPutRoutesRequest.routes:type_name -> signalbox.v1.Route
+	30, // 36: signalbox.v1.BatchPutRoutesRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 37: signalbox.v1.BatchPutRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
+	31, // 38: signalbox.v1.BatchPutRoutesResponse.result:type_name -> signalbox.v1.WriteResult
+	30, // 39: signalbox.v1.BatchDeleteRoutesRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 40: signalbox.v1.BatchDeleteRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
+	31, // 41: signalbox.v1.BatchDeleteRoutesResponse.result:type_name -> signalbox.v1.WriteResult
+	13, // 42: signalbox.v1.RouteService.PutRoute:input_type -> signalbox.v1.PutRouteRequest
+	15, // 43: signalbox.v1.RouteService.GetRoute:input_type -> signalbox.v1.GetRouteRequest
+	17, // 44: signalbox.v1.RouteService.ListRoutes:input_type -> signalbox.v1.ListRoutesRequest
+	19, // 45: signalbox.v1.RouteService.DeleteRoute:input_type -> signalbox.v1.DeleteRouteRequest
+	21, // 46: signalbox.v1.RouteService.BatchPutRoutes:input_type -> signalbox.v1.BatchPutRoutesRequest
+	23, // 47: signalbox.v1.RouteService.BatchDeleteRoutes:input_type -> signalbox.v1.BatchDeleteRoutesRequest
+	14, // 48: signalbox.v1.RouteService.PutRoute:output_type -> signalbox.v1.PutRouteResponse
+	16, // 49: signalbox.v1.RouteService.GetRoute:output_type -> signalbox.v1.GetRouteResponse
+	18, // 50: signalbox.v1.RouteService.ListRoutes:output_type -> signalbox.v1.ListRoutesResponse
+	20, // 51: signalbox.v1.RouteService.DeleteRoute:output_type -> signalbox.v1.DeleteRouteResponse
+	22, // 52: signalbox.v1.RouteService.BatchPutRoutes:output_type -> signalbox.v1.BatchPutRoutesResponse
+	24, // 53: signalbox.v1.RouteService.BatchDeleteRoutes:output_type -> signalbox.v1.BatchDeleteRoutesResponse
+	48, // [48:54] is the sub-list for method output_type
+	42, // [42:48] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_route_proto_init() }
@@ -1963,16 +2049,16 @@ func file_signalbox_v1_route_proto_init() {
 		return
 	}
 	file_signalbox_v1_meta_proto_init()
-	file_signalbox_v1_route_proto_msgTypes[3].OneofWrappers = []any{}
-	file_signalbox_v1_route_proto_msgTypes[9].OneofWrappers = []any{}
-	file_signalbox_v1_route_proto_msgTypes[15].OneofWrappers = []any{}
+	file_signalbox_v1_route_proto_msgTypes[4].OneofWrappers = []any{}
+	file_signalbox_v1_route_proto_msgTypes[10].OneofWrappers = []any{}
+	file_signalbox_v1_route_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_route_proto_rawDesc), len(file_signalbox_v1_route_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
