@@ -9,9 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -229,6 +231,58 @@ func TestAMemberBecomesTwo(t *testing.T) {
 	c.healthy(2)
 	more(writesPerSecond / 4)
 	c.holdsAll(end(), to)
+}
+
+// Two of three members are lost with their disks: the third goes on with what
+// it has, and becomes three again.
+func TestTheLastMemberGoesOnAlone(t *testing.T) {
+	c := emptyCluster(t)
+	c.startEtcd(3)
+	c.addPlane().start()
+	c.complete(1)
+	to := newUpstream(t, "up")
+	more, end := c.writes(to.url)
+	more(writesPerSecond / 4)
+	acked := end()
+	c.healthy(3) // whoever was last to hear of a write has heard of it
+	for _, name := range []string{"etcd1", "etcd2"} {
+		c.part(name).kill()
+	}
+	last := c.part("etcd0")
+	if code := last.stop(syscall.SIGTERM); code != 0 {
+		t.Errorf("etcd exits with %d", code)
+	}
+	last.args = append(last.args, "--force-new-cluster")
+	last.start()
+	c.healthy(1)
+	last.kill() // and then as ever
+	last.args = last.args[:len(last.args)-1]
+	last.start()
+	c.healthy(1)
+	c.converge("alone", to)
+	for _, name := range []string{"etcd1", "etcd2"} {
+		lost := c.part(name)
+		told := c.mends("add", name, lost.argument("--listen-peer"))
+		_, rest, _ := strings.Cut(told, "--initial-cluster ")
+		cluster, _, _ := strings.Cut(rest, " ")
+		if err := os.RemoveAll(lost.argument("--data-dir")); err != nil {
+			t.Fatal(err)
+		}
+		lost.args = append(lost.args, "--initial-cluster", cluster, "--initial-cluster-state", "existing")
+		lost.start()
+		if strings.Contains(told, "promote") {
+			eventually(t, "it has its vote", func(context.Context) error {
+				text, code := c.upkeep("promote", name)
+				if code != 0 {
+					return errors.New(text)
+				}
+				return nil
+			})
+		}
+	}
+	c.healthy(3)
+	c.converge("again", to)
+	c.holdsAll(acked, to)
 }
 
 // healthy waits until etcd says that it has so many members, all well.

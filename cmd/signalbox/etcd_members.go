@@ -91,7 +91,12 @@ is removed first: then etcd needs no more members than it needed before.`,
 				if learner {
 					add = client.MemberAddAsLearner
 				}
-				added, err := add(ctx, []string{peer})
+				var added *pb.MemberAddResponse
+				err = patiently(ctx, func() error {
+					done, err := add(ctx, []string{peer})
+					added = (*pb.MemberAddResponse)(done)
+					return err
+				})
 				if err != nil {
 					return err
 				}
@@ -101,7 +106,7 @@ is removed first: then etcd needs no more members than it needed before.`,
 		},
 	}
 	cmd.Flags().BoolVar(&learner, "without-vote", false, "add it as a learner, which is promoted later")
-	u.add(cmd.Flags(), 10*time.Second)
+	u.add(cmd.Flags(), 30*time.Second)
 	return cmd
 }
 
@@ -152,7 +157,11 @@ func newEtcdPromote() *cobra.Command {
 					_, err := fmt.Fprintf(cmd.OutOrStdout(), "member %s has its vote already\n", memberID(m.GetID()))
 					return err
 				}
-				if err := promote(ctx, client, m.GetID()); err != nil {
+				err = patiently(ctx, func() error {
+					_, err := client.MemberPromote(ctx, m.GetID())
+					return err
+				})
+				if err != nil {
 					return err
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "member %s has its vote\n", memberID(m.GetID()))
@@ -164,13 +173,15 @@ func newEtcdPromote() *cobra.Command {
 	return cmd
 }
 
-// promote tries until the member is ready for it, or ctx ends.
-func promote(ctx context.Context, client *clientv3.Client, id uint64) error {
+// patiently changes the members of a cluster: etcd does not before a member that
+// gets its vote has what the others have, and before all that vote have been in
+// touch for some seconds. It tries until then, or until ctx ends.
+func patiently(ctx context.Context, change func() error) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := client.MemberPromote(ctx, id)
-		if !errors.Is(rpctypes.Error(err), rpctypes.ErrMemberLearnerNotReady) {
+		err := change()
+		if plain := rpctypes.Error(err); !errors.Is(plain, rpctypes.ErrMemberLearnerNotReady) && !errors.Is(plain, rpctypes.ErrUnhealthy) {
 			return err
 		}
 		select {
@@ -199,7 +210,11 @@ directory it has. etcd refuses it where too few of the others are there.`,
 				if err != nil {
 					return err
 				}
-				if _, err := client.MemberRemove(ctx, m.GetID()); err != nil {
+				err = patiently(ctx, func() error {
+					_, err := client.MemberRemove(ctx, m.GetID())
+					return err
+				})
+				if err != nil {
 					return err
 				}
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "member %s (%s) is removed\n", memberID(m.GetID()), title(m))
@@ -207,6 +222,6 @@ directory it has. etcd refuses it where too few of the others are there.`,
 			})
 		},
 	}
-	u.add(cmd.Flags(), 10*time.Second)
+	u.add(cmd.Flags(), 30*time.Second)
 	return cmd
 }

@@ -120,6 +120,8 @@ func readable(n int64) string {
 		return "-"
 	case n < 1<<20:
 		return fmt.Sprintf("%d KiB", n>>10)
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

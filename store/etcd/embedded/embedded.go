@@ -46,6 +46,9 @@ type Config struct {
 	// InitialClusterState is "new", or "existing" for a member that was added
 	// to a running cluster. Default "new".
 	InitialClusterState string
+	// ForceNewCluster makes this member, with what it has, the only one of its
+	// cluster: for when most of the others are lost for good.
+	ForceNewCluster bool
 	// Token keeps clusters apart that are made from the same URLs. Default
 	// "signalbox".
 	Token string
@@ -271,6 +274,7 @@ func (c Config) settings() (*embed.Config, error) {
 	s.Dir = c.DataDir
 	s.InitialClusterToken = cmp.Or(c.Token, "signalbox")
 	s.ClusterState = cmp.Or(c.InitialClusterState, embed.ClusterStateFlagNew)
+	s.ForceNewCluster = c.ForceNewCluster
 	if c.Unsafe {
 		s.UnsafeNoFsync = true
 		s.BcryptCost = 4
