@@ -128,7 +128,8 @@ type Unreadable struct {
 // feed: leases, memberships, elections, checkpoints. They are bytes under
 // names like "live/node-1", apart from all records: writing one moves no
 // version that Records reports. The same promises of copying, safety, ErrFull
-// and ErrUnavailable hold.
+// and ErrUnavailable hold, but that ErrFull may come of a write that was made:
+// whoever writes notes asks what they are, or does not mind.
 type Notes interface {
 	// Session begins a lease that lasts until it is closed or could not be
 	// renewed for ttl (whole seconds, at least one; a keeper may make it

@@ -23,8 +23,16 @@ func (k *Keeper) Commit(ctx context.Context, txn store.Txn) (store.Revision, err
 	defer cancel()
 	seen := k.seen.get()
 	conditions, found := k.conditions(txn)
-	changes := k.changes(txn, values)
+	stamp := random()
+	changes := k.changes(txn, values, stamp)
 	resp, err := k.client.Txn(ctx).If(conditions...).Then(changes...).Else(found...).Commit()
+	if errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace) {
+		rev, err := k.afterAll(ctx, stamp, seen.rev)
+		if err != nil {
+			return 0, fmt.Errorf("commit: %w", err)
+		}
+		return rev, nil
+	}
 	if err != nil {
 		size := 0
 		for _, v := range values {
@@ -61,8 +69,39 @@ func (k *Keeper) conditions(txn store.Txn) ([]clientv3.Cmp, []clientv3.Op) {
 	return cmps, reads
 }
 
-// changes returns the writes of a transaction; values are those of its puts.
-func (k *Keeper) changes(txn store.Txn, values [][]byte) []clientv3.Op {
+// maxLooks is how many transactions afterAll looks at.
+const maxLooks = 1000
+
+// afterAll returns the revision of the transaction that left a stamp on the
+// head, although etcd said that it has no space: of those under way when its
+// quota is used up etcd makes some, and answers all the same. If none did since
+// a revision that was seen before, nothing was written, and the error is
+// store.ErrFull.
+func (k *Keeper) afterAll(ctx context.Context, stamp string, seen int64) (store.Revision, error) {
+	at := int64(0) // the newest
+	for range maxLooks {
+		resp, err := k.read(ctx, []clientv3.Op{clientv3.OpGet(k.keys.head(), clientv3.WithRev(at))})
+		if err != nil {
+			return 0, fmt.Errorf("%w: it is full, and whether this was written could not be read: %w", store.ErrUnavailable, err)
+		}
+		if seen > resp.Header.Revision {
+			seen = 0 // that was another store
+		}
+		switch heads := resp.Responses[0].GetResponseRange().Kvs; {
+		case len(heads) == 0 || heads[0].ModRevision <= seen:
+			return 0, fault(ctx, rpctypes.ErrNoSpace)
+		case string(heads[0].Value) == stamp:
+			return store.Revision(heads[0].ModRevision), nil
+		default:
+			at = heads[0].ModRevision - 1
+		}
+	}
+	return 0, fmt.Errorf("%w: it is full, and whether this was written was not found among its last %d changes", store.ErrUnavailable, maxLooks)
+}
+
+// changes returns the writes of a transaction; values are those of its puts,
+// and stamp is what it leaves on the head.
+func (k *Keeper) changes(txn store.Txn, values [][]byte, stamp string) []clientv3.Op {
 	ops := make([]clientv3.Op, 0, len(txn.Put)+len(txn.Delete)+len(txn.Claim)+len(txn.Release)+1)
 	for i, r := range txn.Put {
 		ops = append(ops, clientv3.OpPut(k.keys.record(r.Key), string(values[i])))
@@ -78,7 +117,7 @@ func (k *Keeper) changes(txn store.Txn, values [][]byte) []clientv3.Op {
 	}
 	// Even when nothing else changes: then, too, the head has moved, and
 	// followers see it.
-	return append(ops, clientv3.OpPut(k.keys.head(), random()))
+	return append(ops, clientv3.OpPut(k.keys.head(), stamp))
 }
 
 // conflict says which condition did not hold; answers are to what conditions

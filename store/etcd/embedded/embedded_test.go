@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -202,6 +204,56 @@ func TestAFullStoreSaysSoAndTakesWritesAgainAfterARestart(t *testing.T) {
 	if err != nil || rev <= before.Revision {
 		t.Errorf("after a restart: %d, %v", rev, err)
 	}
+}
+
+// Of the transactions under way when its room runs out, etcd makes some and
+// answers all that there is no space.
+func TestWhatIsRefusedForWantOfRoomIsNotWritten(t *testing.T) {
+	m := start(t, embedded.Config{DataDir: t.TempDir(), QuotaBytes: 16 << 20, Unsafe: true})
+	k := keeper(t, m)
+	if _, err := k.Head(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	value := strings.Repeat("x", 300<<10)
+	var mu sync.Mutex
+	outcome := map[string]error{}
+	revs := map[string]store.Revision{}
+	var writing sync.WaitGroup
+	for w := range 16 {
+		writing.Go(func() {
+			for i := 0; i < 100; i++ {
+				name := fmt.Sprintf("r%d.%d", w, i)
+				txn := put(name, value)
+				txn.If = []store.Condition{{Key: txn.Put[0].Key}}
+				rev, err := k.Commit(t.Context(), txn)
+				mu.Lock()
+				outcome[name], revs[name] = err, rev
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	writing.Wait()
+	full := 0
+	for name, err := range outcome {
+		found, _, readErr := k.Read(t.Context(), put(name, "").Put[0].Key)
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		switch r := found[0]; {
+		case err == nil && (r == nil || r.Modified != revs[name]):
+			t.Errorf("%s was written at %d, and is %v", name, revs[name], r)
+		case errors.Is(err, store.ErrFull) && r != nil:
+			t.Errorf("%s was refused and is written: %v", name, err)
+		case errors.Is(err, store.ErrFull):
+			full++
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	t.Logf("%d writes, %d refused", len(outcome), full)
 }
 
 func TestClosingDoesNotWaitForWatches(t *testing.T) {
