@@ -23,7 +23,7 @@ const (
 	// handOver is how long a replica that does not lead leaves it to the one
 	// that does to write what it knows of a process that is gone: nobody feeds
 	// that any more.
-	handOver = 12
+	handOver = 3
 	// settle is how long a dead process waits for all replicas to have said
 	// what they know of it, before it is folded.
 	settle = 24
