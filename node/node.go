@@ -258,7 +258,7 @@ func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
 		Applier: n.table, Reports: func() feed.Reports { return n.book.Reader() }, Open: n.proxy.Running, Start: start, Log: n.log,
 	}
 	if id := n.identity; id != nil {
-		c.TLS, c.Refused = id.TLS(), id.Refused
+		c.Identify = id.Connect
 		c.Key = func() string { return "" } // that is only for getting the certificate
 	}
 	return feed.New(c)

@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ import (
 	"signalbox/controlplane/pki"
 	"signalbox/node"
 	"signalbox/node/certfile"
+	"signalbox/proto/certificate"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store/mem"
 )
@@ -63,11 +65,11 @@ func newCertified(t *testing.T, planes int, life time.Duration) *certifiedSystem
 	if s.authority, err = root.NewNodeAuthority("nodes", time.Now(), 24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	key, err := pki.NewKey()
+	key, err := certificate.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := pki.EncodeKey(key)
+	private, err := certificate.EncodeKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +169,7 @@ func connects(t *testing.T, to *services, node string) error {
 		hello := &signalboxv1.Hello{Node: node, Epoch: time.Now().UnixNano()}
 		err = stream.Send(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Hello{Hello: hello}})
 	}
-	if err == nil || errors.Is(err, os.ErrClosed) {
+	if err == nil || errors.Is(err, io.EOF) { // which tells nothing: Recv does
 		_, err = stream.Recv()
 	}
 	return err
@@ -235,11 +237,11 @@ func TestACertificateIsForOneNodeAndNothingElse(t *testing.T) {
 
 func newRequest(t *testing.T) []byte {
 	t.Helper()
-	key, err := pki.NewKey()
+	key, err := certificate.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := pki.NewRequest(key)
+	der, err := certificate.NewRequest(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,11 +338,11 @@ func TestAStolenCertificateIsWorthlessOnceItIsRevoked(t *testing.T) {
 
 func TestACertificateThatHasEndedIsRefused(t *testing.T) {
 	s := newCertified(t, 1, time.Hour)
-	key, err := pki.NewKey()
+	key, err := certificate.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := pki.EncodeKey(key)
+	private, err := certificate.EncodeKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +360,7 @@ func TestACertificateThatHasEndedIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		chain, _, err := by.IssueNode(pki.Node{Name: "n1"}, key.Public(), c.made, 10*time.Minute)
+		chain, _, err := by.IssueNode(certificate.Node{Name: "n1"}, key.Public(), c.made, 10*time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,15 +376,15 @@ func TestACertificateThatHasEndedIsRefused(t *testing.T) {
 
 func TestAStreamEndsWithItsCertificate(t *testing.T) {
 	s := newCertified(t, 1, time.Hour)
-	key, err := pki.NewKey()
+	key, err := certificate.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := pki.EncodeKey(key)
+	private, err := certificate.EncodeKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, _, err := s.authority.IssueNode(pki.Node{Name: "n1"}, key.Public(), time.Now(), 2*time.Second)
+	chain, _, err := s.authority.IssueNode(certificate.Node{Name: "n1"}, key.Public(), time.Now(), 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"signalbox/controlplane/pki"
+	"signalbox/proto/certificate"
 )
 
 // Files of a folder that `pki init` makes. Those of parties are NAME.pem and
@@ -107,11 +108,11 @@ while everything runs.`,
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			return err
 		}
-		key, err := pki.NewKey()
+		key, err := certificate.NewKey()
 		if err != nil {
 			return err
 		}
-		private, err := pki.EncodeKey(key)
+		private, err := certificate.EncodeKey(key)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"signalbox/controlplane/auth"
 	"signalbox/controlplane/pki"
+	"signalbox/proto/certificate"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
 )
@@ -33,7 +34,7 @@ type certificates struct {
 func (s *certificates) IssueNodeCertificate(ctx context.Context, req *signalboxv1.IssueNodeCertificateRequest) (*signalboxv1.IssueNodeCertificateResponse, error) {
 	var bad problems
 	bad.under("node", rules.NodeName(req.GetNode()))
-	public, err := pki.ParseRequest(req.GetRequest())
+	public, err := certificate.ParseRequest(req.GetRequest())
 	bad.under("request", err)
 	if err := bad.err(); err != nil {
 		return nil, s.fail(err)
@@ -48,7 +49,7 @@ func (s *certificates) IssueNodeCertificate(ctx context.Context, req *signalboxv
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	to := pki.Node{Name: req.GetNode(), Mark: auth.Mark(view, req.GetNode())}
+	to := certificate.Node{Name: req.GetNode(), Mark: auth.Mark(view, req.GetNode())}
 	chain, end, err := s.Certifier.Authority.IssueNode(to, public, time.Now(), s.Certifier.Life)
 	if err != nil {
 		s.Log.Error("node's certificate cannot be made", "node", req.GetNode(), "err", err)

@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"signalbox/controlplane/pki"
 	"signalbox/controlplane/replica"
+	"signalbox/proto/certificate"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 )
@@ -23,7 +23,7 @@ import (
 type credential struct {
 	hash []byte
 	cert *x509.Certificate
-	node pki.Node // that the certificate is for
+	node certificate.Node // that the certificate is for
 }
 
 // presentedCertificate is the node's certificate that a call's connection was
@@ -38,7 +38,7 @@ func presentedCertificate(ctx context.Context) (credential, bool) {
 		return credential{}, false
 	}
 	cert := info.State.PeerCertificates[0]
-	node, ok := pki.NodeOf(cert)
+	node, ok := certificate.NodeOf(cert)
 	return credential{cert: cert, node: node}, ok
 }
 

@@ -3,8 +3,6 @@ package pki
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -13,6 +11,8 @@ import (
 	"math/big"
 	"net"
 	"time"
+
+	"signalbox/proto/certificate"
 )
 
 // A certificate begins earlier than it was made, for machines whose clocks are
@@ -31,7 +31,7 @@ type Authority struct {
 
 // NewRoot returns an authority that nobody stands above. Its key is new.
 func NewRoot(name string, now time.Time, life time.Duration) (*Authority, error) {
-	key, err := NewKey()
+	key, err := certificate.NewKey()
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func NewRoot(name string, now time.Time, life time.Duration) (*Authority, error)
 // NewNodeAuthority returns an authority below a that can sign nodes only. Its
 // key is new.
 func (a *Authority) NewNodeAuthority(name string, now time.Time, life time.Duration) (*Authority, error) {
-	key, err := NewKey()
+	key, err := certificate.NewKey()
 	if err != nil {
 		return nil, err
 	}
@@ -102,9 +102,9 @@ func (a *Authority) Issue(p Party, public crypto.PublicKey, now time.Time, life 
 
 // IssueNode signs a certificate that makes its holder that node until
 // end: after life, or when the authority itself ends.
-func (a *Authority) IssueNode(n Node, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error) {
+func (a *Authority) IssueNode(n certificate.Node, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error) {
 	c := &x509.Certificate{
-		URIs:        n.uris(),
+		URIs:        n.URIs(),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
@@ -131,9 +131,6 @@ func (a *Authority) issue(c *x509.Certificate, public crypto.PublicKey, now time
 func (a *Authority) over() error {
 	return fmt.Errorf("the authority %q itself ends at %s", a.cert.Subject.CommonName, a.cert.NotAfter.Format(time.RFC3339))
 }
-
-// NewKey returns a private key as all parties here have: ECDSA on P-256.
-func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
 // authorityTemplate is what all authorities have in common.
 func authorityTemplate(name string) *x509.Certificate {

@@ -7,31 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-)
 
-// PEM block types (RFC 7468, sections 5 and 10).
-const (
-	certificateBlock = "CERTIFICATE"
-	keyBlock         = "PRIVATE KEY"
+	"signalbox/proto/certificate"
 )
 
 func encode(cert *x509.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: certificateBlock, Bytes: cert.Raw})
-}
-
-// EncodeKey returns a private key as PEM (PKCS #8).
-func EncodeKey(key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: certificate.Block, Bytes: cert.Raw})
 }
 
 // Save writes the authority's certificate, those above it up to the root but
 // without it, and its key. It overwrites nothing; the key is its owner's alone.
 func (a *Authority) Save(certFile, keyFile string) error {
-	key, err := EncodeKey(a.key)
+	key, err := certificate.EncodeKey(a.key)
 	if err != nil {
 		return err
 	}
@@ -101,7 +88,7 @@ func firstCertificate(b []byte) (*x509.Certificate, error) {
 		if block, b = pem.Decode(b); block == nil {
 			return nil, errors.New("no certificate in PEM form is in it")
 		}
-		if block.Type == certificateBlock {
+		if block.Type == certificate.Block {
 			return x509.ParseCertificate(block.Bytes)
 		}
 	}
@@ -113,7 +100,7 @@ func readKey(file string) (crypto.Signer, error) {
 		return nil, err
 	}
 	block, _ := pem.Decode(b)
-	if block == nil || block.Type != keyBlock {
+	if block == nil || block.Type != certificate.KeyBlock {
 		return nil, errors.New("no private key in PEM form (PKCS #8) is in it")
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)

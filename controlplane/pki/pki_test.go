@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"signalbox/proto/certificate"
 )
 
 var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -38,7 +40,7 @@ func below(t *testing.T, root *Authority) *Authority {
 
 func key(t *testing.T) crypto.Signer {
 	t.Helper()
-	k, err := NewKey()
+	k, err := certificate.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func verify(t *testing.T, root *Authority, chain []byte, usage x509.ExtKeyUsage,
 
 func TestANodesCertificateMakesItsHolderThatNodeAndNothingElse(t *testing.T) {
 	root := root(t)
-	chain, _, err := below(t, root).IssueNode(Node{Name: "edge-1", Mark: "M"}, key(t).Public(), now, day)
+	chain, _, err := below(t, root).IssueNode(certificate.Node{Name: "edge-1", Mark: "M"}, key(t).Public(), now, day)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestANodesCertificateMakesItsHolderThatNodeAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if n, ok := NodeOf(leaf); !ok || n != (Node{Name: "edge-1", Mark: "M"}) {
+	if n, ok := certificate.NodeOf(leaf); !ok || n != (certificate.Node{Name: "edge-1", Mark: "M"}) {
 		t.Errorf("it is for %q, %t", n, ok)
 	}
 	if _, err := verify(t, root, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
@@ -117,7 +119,7 @@ func TestAServersCertificateIsForItsHostsAndOfNoNode(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if name, ok := NodeOf(leaf); ok {
+		if name, ok := certificate.NodeOf(leaf); ok {
 			t.Errorf("it is the node %q", name)
 		}
 	}
@@ -139,7 +141,7 @@ func TestAPartyWithoutHostsIsAClientOnly(t *testing.T) {
 
 func TestACertificateBeginsForClocksThatAreBehind(t *testing.T) {
 	for _, life := range []time.Duration{30 * time.Second, time.Minute, time.Hour, day, year / 2} {
-		chain, _, err := below(t, root(t)).IssueNode(Node{Name: "n"}, key(t).Public(), now, life)
+		chain, _, err := below(t, root(t)).IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, life)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,40 +158,18 @@ func TestACertificateBeginsForClocksThatAreBehind(t *testing.T) {
 func TestNothingOutlivesItsAuthority(t *testing.T) {
 	root := root(t)
 	nodes := below(t, root)
-	chain, end, err := nodes.IssueNode(Node{Name: "n"}, key(t).Public(), now.Add(year-day), 2*day)
+	chain, end, err := nodes.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now.Add(year-day), 2*day)
 	if err != nil || !end.Equal(now.Add(year)) {
 		t.Errorf("a node's ends at %v, %v", end, err)
 	}
 	if leaf, err := firstCertificate(chain); err != nil || !leaf.NotAfter.Equal(end) {
 		t.Errorf("it says %v, %v", leaf.NotAfter, err)
 	}
-	if _, _, err := nodes.IssueNode(Node{Name: "n"}, key(t).Public(), now.Add(year), day); err == nil || !strings.Contains(err.Error(), `"nodes" itself ends at 2027-01-02`) {
+	if _, _, err := nodes.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now.Add(year), day); err == nil || !strings.Contains(err.Error(), `"nodes" itself ends at 2027-01-02`) {
 		t.Errorf("a node's after that: %v", err)
 	}
 	if _, err := root.Issue(Party{Name: "cp1"}, key(t).Public(), now, 11*year); err == nil || !strings.Contains(err.Error(), `"root" itself ends at`) {
 		t.Errorf("a server's: %v", err)
-	}
-}
-
-func TestARequestIsTakenFromWhoHoldsTheKey(t *testing.T) {
-	k := key(t)
-	der, err := NewRequest(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := ParseRequest(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !k.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(public) {
-		t.Error("it is for another key")
-	}
-	der[len(der)-1] ^= 1
-	if _, err := ParseRequest(der); err == nil {
-		t.Error("a forged signature is accepted")
-	}
-	if _, err := ParseRequest(make([]byte, maxRequest+1)); err == nil || !strings.Contains(err.Error(), "larger than 16384 bytes") {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -208,7 +188,7 @@ func TestASavedAuthorityIsTheSameWhenItIsRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			chain, _, err := again.IssueNode(Node{Name: "n"}, key(t).Public(), now, day)
+			chain, _, err := again.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, day)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,7 +211,7 @@ func TestFilesThatAreNoAuthorityAreSaidToBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	private, err := EncodeKey(k)
+	private, err := certificate.EncodeKey(k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +219,7 @@ func TestFilesThatAreNoAuthorityAreSaidToBe(t *testing.T) {
 		a.Save(file("a.pem"), file("a.key")), b.Save(file("b.pem"), file("b.key")),
 		WritePair(file("leaf.pem"), leaf, file("leaf.key"), private),
 		os.WriteFile(file("text"), []byte("secret words"), 0o600),
-		os.WriteFile(file("bad.key"), pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: []byte("secret words")}), 0o600),
+		os.WriteFile(file("bad.key"), pem.EncodeToMemory(&pem.Block{Type: certificate.KeyBlock, Bytes: []byte("secret words")}), 0o600),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -260,19 +240,19 @@ func TestFilesThatAreNoAuthorityAreSaidToBe(t *testing.T) {
 	}
 }
 
-func FuzzParseRequest(f *testing.F) {
-	k, err := NewKey()
+func FuzzRequest(f *testing.F) {
+	k, err := certificate.NewKey()
 	if err != nil {
 		f.Fatal(err)
 	}
-	der, err := NewRequest(k)
+	der, err := certificate.NewRequest(k)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(der)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, der []byte) {
-		public, err := ParseRequest(der)
+		public, err := certificate.ParseRequest(der)
 		if err != nil {
 			return
 		}
@@ -281,7 +261,7 @@ func FuzzParseRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := a.IssueNode(Node{Name: "n"}, public, now, day); err != nil {
+		if _, _, err := a.IssueNode(certificate.Node{Name: "n"}, public, now, day); err != nil {
 			t.Error(err)
 		}
 	})

@@ -9,6 +9,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/credentials"
 )
 
 // Config is what a client needs to know. Node, Epoch, Seeds, Applier and
@@ -33,9 +35,10 @@ type Config struct {
 	// TLS, when set, is used to all control planes. Unless it names a server,
 	// a certificate must be for the host of the seed or member address.
 	TLS *tls.Config
-	// Refused is called when a control plane does not know who the node is by
-	// what it shows. Default: nobody is told.
-	Refused func()
+	// Identify, when set, returns how to reach a control plane whose certificate
+	// must be for a host, in place of TLS, and what to tell why a stream that was
+	// opened so ended.
+	Identify func(host string) (creds credentials.TransportCredentials, ended func(error))
 	// AllowPlaintext lets the key travel in the clear to other machines.
 	AllowPlaintext bool
 
@@ -126,9 +129,6 @@ func New(c Config) (*Client, error) {
 	}
 	if c.Key == nil {
 		c.Key = func() string { return "" }
-	}
-	if c.Refused == nil {
-		c.Refused = func() {}
 	}
 	if c.Resolve == nil {
 		c.Resolve = net.DefaultResolver.LookupHost

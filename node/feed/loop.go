@@ -180,6 +180,9 @@ func (l *loop) ended(stream int, err error) {
 	a, k := l.attempts[stream], l.links.of(stream)
 	delete(l.attempts, stream)
 	k.stream = 0
+	if a.told != nil {
+		a.told(err)
+	}
 	l.retry(k, a.welcomed, err)
 	l.carryOut(l.machine.ended(stream))
 	select {

@@ -31,9 +31,6 @@ func (l *loop) retry(k *link, welcomed bool, err error) {
 	case code == codes.Unauthenticated || code == codes.PermissionDenied:
 		k.fails++
 		k.due = now.Add(jitter(t.refused))
-		if code == codes.Unauthenticated {
-			l.conf.Refused()
-		}
 		if status.Code(before) != code {
 			l.log.Error("control plane refuses this node: it needs a key with scope node, or a certificate, that is good for its name",
 				"addr", k.addr, "err", err)

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
@@ -40,6 +41,8 @@ type attempt struct {
 	cancel     context.CancelCauseFunc
 	// heard says that something came since the last probe was due.
 	heard atomic.Bool
+	// told is told why the attempt ended, nil if nobody is. Set before it ends.
+	told func(error)
 	// welcomed says that the control plane answered. The loop's.
 	welcomed bool
 }
@@ -77,13 +80,16 @@ func (a *attempt) run(ctx context.Context, c *Config, ready func() bool, post fu
 
 // dial prepares a connection; the first call on it connects.
 func (a *attempt) dial(c *Config) (*grpc.ClientConn, error) {
-	creds, err := transport(c.TLS, c.AllowPlaintext, a.addr, a.host)
-	if err != nil {
+	var creds credentials.TransportCredentials
+	var err error
+	if c.Identify != nil {
+		creds, a.told = c.Identify(a.host)
+	} else if creds, err = transport(c.TLS, c.AllowPlaintext, a.addr, a.host); err != nil {
 		return nil, err
 	}
 	return grpc.NewClient("passthrough:///"+a.addr,
 		grpc.WithTransportCredentials(creds),
-		grpc.WithPerRPCCredentials(bearer{key: c.Key, plaintext: c.TLS == nil}),
+		grpc.WithPerRPCCredentials(bearer{key: c.Key, plaintext: c.TLS == nil && c.Identify == nil}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive)),
 		grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: c.timing.connect}),

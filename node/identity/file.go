@@ -2,7 +2,6 @@ package identity
 
 import (
 	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,10 +33,6 @@ func parse(b []byte) (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &pair, nil
-}
-
-func encodeKey(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
 // write replaces a file, or leaves what was there. Only its owner may read it.

@@ -10,8 +10,15 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	"signalbox/proto/certificate"
 )
 
 // Config is what an identity needs to know. All but Key and Log must be set.
@@ -43,7 +50,9 @@ type Identity struct {
 
 	mu      sync.Mutex
 	current *tls.Certificate // nil while there is none; its Leaf is set
-	refused bool             // control planes do not take it any more
+	refused bool             // a control plane does not take it any more
+
+	unkept []byte // what the file should hold and does not; nil if it does. Run's alone
 
 	wake  chan struct{} // has an element when refused was set
 	once  sync.Once     // closes tried
@@ -68,8 +77,8 @@ func Open(c Config) (*Identity, error) {
 	}
 	i := &Identity{conf: c, file: filepath.Join(c.Dir, fileName), wake: make(chan struct{}, 1), tried: make(chan struct{})}
 	pair, err := read(i.file)
-	if err == nil && pair != nil && !usable(pair.Leaf, time.Now()) {
-		err = fmt.Errorf("%s: the certificate ended at %s", i.file, pair.Leaf.NotAfter)
+	if err == nil && pair != nil {
+		err = i.check(pair.Leaf)
 	}
 	if err != nil {
 		c.Log.Warn("certificate cannot be used, asking for another", "err", err)
@@ -82,32 +91,85 @@ func Open(c Config) (*Identity, error) {
 	return i, nil
 }
 
+// check says what is wrong with a certificate that was kept.
+func (i *Identity) check(leaf *x509.Certificate) error {
+	if n, _ := certificate.NodeOf(leaf); n.Name != i.conf.Node {
+		return fmt.Errorf("%s: the certificate is for the node %q, and this is %q", i.file, n.Name, i.conf.Node)
+	}
+	if !usable(leaf, time.Now()) {
+		return fmt.Errorf("%s: the certificate is good from %s to %s only", i.file, leaf.NotBefore, leaf.NotAfter)
+	}
+	return nil
+}
+
 // usable reports whether a certificate is good at a moment.
 func usable(leaf *x509.Certificate, now time.Time) bool {
 	return !now.Before(leaf.NotBefore) && now.Before(leaf.NotAfter)
 }
 
-// get is the certificate to show, nil if there is none that is good.
-func (i *Identity) get() *tls.Certificate {
+// standing is the certificate to show, nil if there is none that is good, and
+// whether a control plane refused it.
+func (i *Identity) standing() (pair *tls.Certificate, refused bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.current == nil || i.refused || !usable(i.current.Leaf, time.Now()) {
-		return nil
+	if i.current == nil || !usable(i.current.Leaf, time.Now()) {
+		return nil, false
 	}
-	return i.current
+	return i.current, i.refused
 }
 
-// TLS is how to reach control planes as this node. It shows the newest
-// certificate there is when a connection is made.
-func (i *Identity) TLS() *tls.Config {
+// Connect returns how to reach a control plane of this name as this node, by the
+// certificate there is now. What it returns beside that is to be told why the connection
+// ended: if this certificate was refused, another is asked for with the API key.
+// It is shown until there is one, since others may take it.
+func (i *Identity) Connect(host string) (creds credentials.TransportCredentials, ended func(error)) {
+	pair, _ := i.standing()
+	return newRevealing(i.showing(pair, host)), func(err error) {
+		if pair != nil && refuses(err) {
+			i.refuse(pair)
+		}
+	}
+}
+
+// showing is how to reach a control plane with a certificate, nil for none.
+func (i *Identity) showing(pair *tls.Certificate, host string) *tls.Config {
 	conf := i.conf.TLS.Clone()
+	if conf.ServerName == "" {
+		conf.ServerName = host
+	}
 	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if pair := i.get(); pair != nil {
+		if pair != nil {
 			return pair, nil
 		}
 		return new(tls.Certificate), nil // none, by its contract
 	}
 	return conf
+}
+
+// refuses reports whether an error says that the other side does not take who
+// we say we are: by its status, or by an alert of TLS (RFC 8446, section 6.2),
+// of which gRPC leaves nothing but the text.
+func refuses(err error) bool {
+	s := status.Convert(err)
+	_, alert, remote := strings.Cut(s.Message(), "remote error: tls: ")
+	return s.Code() == codes.Unauthenticated || remote && strings.Contains(alert, "certificate")
+}
+
+// refuse takes note that a certificate is not taken, unless there is another by
+// now.
+func (i *Identity) refuse(pair *tls.Certificate) {
+	i.mu.Lock()
+	news := i.current == pair && !i.refused
+	i.refused = i.refused || news
+	i.mu.Unlock()
+	if !news {
+		return
+	}
+	i.conf.Log.Warn("certificate is refused, asking for another with the key")
+	select {
+	case i.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Ends returns when the certificate ends, or ended; ok is false while there is
@@ -121,27 +183,7 @@ func (i *Identity) Ends() (at time.Time, ok bool) {
 	return i.current.Leaf.NotAfter, true
 }
 
-// known reports whether there is a certificate to show.
-func (i *Identity) known() bool { return i.get() != nil }
-
 func (i *Identity) markTried() { i.once.Do(func() { close(i.tried) }) }
 
 // Tried is closed once there is a certificate, or Run has tried to get one.
 func (i *Identity) Tried() <-chan struct{} { return i.tried }
-
-// Refused says that a control plane did not take the certificate: a new one is
-// asked for with the API key.
-func (i *Identity) Refused() {
-	i.mu.Lock()
-	had := i.current != nil && !i.refused
-	i.refused = i.current != nil
-	i.mu.Unlock()
-	if !had {
-		return
-	}
-	i.conf.Log.Warn("certificate is refused, asking for another with the key")
-	select {
-	case i.wake <- struct{}{}:
-	default:
-	}
-}

@@ -2,11 +2,8 @@ package identity
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -14,14 +11,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
+	"signalbox/proto/certificate"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
-// How often a certificate that cannot be had is asked for again, and how long
-// one control plane may take.
+// How often a certificate that cannot be had is asked for again, and one that
+// cannot be written is written again, and how long one control plane may take.
 const (
 	retryFirst  = time.Second
 	retryLast   = time.Minute
@@ -31,37 +28,68 @@ const (
 // Run asks for a certificate whenever there is none, or two thirds of its life
 // are over, until ctx ends. renewed is called after each new one.
 func (i *Identity) Run(ctx context.Context, renewed func()) {
-	retry := retryFirst
-	timer := time.NewTimer(i.untilRenewal(time.Now()))
-	defer timer.Stop()
+	renewal, keeping := retry{timer: time.NewTimer(i.untilRenewal(time.Now()))}, retry{timer: time.NewTimer(0)}
+	keeping.timer.Stop()
+	defer renewal.timer.Stop()
+	defer keeping.timer.Stop()
 	for {
 		select {
-		case <-timer.C:
-		case <-i.wake:
+		case <-keeping.timer.C:
+			if i.keep() != nil {
+				keeping.again()
+			}
+			continue
+		case <-renewal.timer.C:
+		case <-i.wake: // a refusal
 		case <-ctx.Done():
 			return
 		}
+		unkept := i.unkept != nil // and that is known
 		err := i.renew(ctx)
-		i.markTried()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			i.conf.Log.Warn("no new certificate yet", "err", err)
-			timer.Reset(retry)
-			retry = min(2*retry, retryLast)
-		default:
-			timer.Reset(max(i.untilRenewal(time.Now()), retryFirst))
-			retry = retryFirst
-			renewed()
+			i.markTried()
+			renewal.again()
+			continue
 		}
+		renewal.after(max(i.untilRenewal(time.Now()), retryFirst))
+		keeping.timer.Stop()
+		if err := i.keep(); err != nil {
+			if !unkept {
+				i.conf.Log.Error("certificate cannot be kept, it is used all the same and lost when this process ends", "err", err)
+			}
+			keeping.after(retryFirst)
+		}
+		i.markTried()
+		renewed()
 	}
+}
+
+// A retry says when to try again, each time later.
+type retry struct {
+	timer *time.Timer
+	next  time.Duration // zero is retryFirst
+}
+
+func (r *retry) again() {
+	d := max(r.next, retryFirst)
+	r.timer.Reset(d)
+	r.next = min(2*d, retryLast)
+}
+
+// after says when there is something to try next.
+func (r *retry) after(d time.Duration) {
+	r.timer.Reset(d)
+	r.next = 0
 }
 
 // untilRenewal is how long the certificate need not be renewed; zero or less
 // when it must be.
 func (i *Identity) untilRenewal(now time.Time) time.Duration {
-	pair := i.get()
+	pair, _ := i.standing()
 	if pair == nil {
 		return 0
 	}
@@ -80,13 +108,17 @@ func spread(most time.Duration) time.Duration {
 }
 
 // renew gets a certificate for a new key from the first control plane that
-// makes one, and keeps it.
+// makes one. It still is to be kept.
 func (i *Identity) renew(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := certificate.NewKey()
 	if err != nil {
 		return err
 	}
-	request, err := x509.CreateCertificateRequest(rand.Reader, new(x509.CertificateRequest), key)
+	request, err := certificate.NewRequest(key)
+	if err != nil {
+		return err
+	}
+	private, err := certificate.EncodeKey(key)
 	if err != nil {
 		return err
 	}
@@ -98,54 +130,72 @@ func (i *Identity) renew(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("%s: %w", addr, err))
 			continue
 		}
-		pair, err := keep(i.file, chain, key)
+		b := append([]byte(chain), private...)
+		pair, err := parse(b)
 		if err != nil {
-			return err
+			failed = append(failed, fmt.Errorf("%s: the answer: %w", addr, err))
+			continue
 		}
 		i.mu.Lock()
 		i.current, i.refused = pair, false
 		i.mu.Unlock()
-		i.conf.Log.Info("certificate kept", "addr", addr, "until", pair.Leaf.NotAfter)
+		i.unkept = b
+		i.conf.Log.Info("certificate issued", "addr", addr, "until", pair.Leaf.NotAfter)
 		return nil
 	}
 	return errors.Join(failed...)
 }
 
-// ask has one control plane sign a request: as this node by its certificate,
-// or with the API key while there is none.
+// keep writes what the file should hold, if it does not.
+func (i *Identity) keep() error {
+	if i.unkept == nil {
+		return nil
+	}
+	if err := write(i.file, i.unkept); err != nil {
+		return err
+	}
+	i.unkept = nil
+	i.conf.Log.Info("certificate kept")
+	return nil
+}
+
+var errNoKey = errors.New("there is no API key to join with")
+
+// ask has one control plane sign a request: as this node by its certificate, or
+// with the API key where there is none that is taken.
 func (i *Identity) ask(ctx context.Context, addr string, req *signalboxv1.IssueNodeCertificateRequest) (string, error) {
+	pair, refused := i.standing()
+	key := i.conf.Key()
+	err := errNoKey
+	if pair != nil && (!refused || key == "") {
+		var chain string
+		if chain, err = i.call(ctx, addr, pair, "", req); !refuses(err) {
+			return chain, err
+		}
+	}
+	if key == "" {
+		return "", err
+	}
+	return i.call(ctx, addr, nil, key, req)
+}
+
+// call asks with a certificate, or with a key.
+func (i *Identity) call(ctx context.Context, addr string, pair *tls.Certificate, key string, req *signalboxv1.IssueNodeCertificateRequest) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	conf := i.TLS()
-	if host, _, err := net.SplitHostPort(addr); err == nil && conf.ServerName == "" {
-		conf.ServerName = host
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
 	}
-	conn, err := grpc.NewClient("dns:///"+addr, grpc.WithTransportCredentials(credentials.NewTLS(conf)), grpc.WithNoProxy())
+	creds := newRevealing(i.showing(pair, host))
+	conn, err := grpc.NewClient("dns:///"+addr, grpc.WithTransportCredentials(creds), grpc.WithNoProxy())
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }() // its one call is over
-	if !i.known() {
-		key := i.conf.Key()
-		if key == "" {
-			return "", errors.New("there is no API key to join with")
-		}
+	if key != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key)
 	}
 	res, err := signalboxv1.NewCertificateServiceClient(conn).IssueNodeCertificate(ctx, req)
 	return res.GetChain(), err
-}
-
-// keep makes a pair of an answer and its key, and puts it in the file.
-func keep(file, chain string, key *ecdsa.PrivateKey) (*tls.Certificate, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	b := append([]byte(chain), encodeKey(der)...)
-	pair, err := parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("the control plane's answer: %w", err)
-	}
-	return pair, write(file, b)
 }

@@ -1,56 +1,37 @@
-package pki
+// Package certificate is what both ends of a request for a certificate need to
+// agree on: what keys there are, how they are written down, how their holder asks
+// to be certified, and how a certificate says who is a node. It reads no file and no clock.
+package certificate
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 )
 
-// A node's certificate names it by a URI, and says by another which revocation
-// it came after. The scheme is not registered, and nothing is found there; it
-// only cannot be mistaken for a host or a user.
+// PEM block types (RFC 7468, sections 5 and 10).
 const (
-	nodeScheme = "signalbox"
-	nodePrefix = "node/"
-	markPrefix = "mark/"
+	// Block is of a certificate.
+	Block = "CERTIFICATE"
+	// KeyBlock is of a private key, PKCS #8.
+	KeyBlock = "PRIVATE KEY"
 )
 
-// A Node is what a node's certificate says of its holder.
-type Node struct {
-	// Name of the node.
-	Name string
-	// Mark is of the revocation that the certificate was made after, empty when
-	// there was none.
-	Mark string
-}
+// NewKey returns a private key as all parties have: ECDSA on P-256.
+func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
-func (n Node) uris() []*url.URL {
-	all := []*url.URL{{Scheme: nodeScheme, Opaque: nodePrefix + n.Name}}
-	if n.Mark != "" {
-		all = append(all, &url.URL{Scheme: nodeScheme, Opaque: markPrefix + n.Mark})
+// EncodeKey returns a private key as PEM (PKCS #8).
+func EncodeKey(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
 	}
-	return all
-}
-
-// NodeOf returns the node that a certificate is for, and whether it is for one.
-// The certificate must have been verified.
-func NodeOf(cert *x509.Certificate) (n Node, ok bool) {
-	for _, u := range cert.URIs {
-		if u.Scheme != nodeScheme {
-			continue
-		}
-		if name, is := strings.CutPrefix(u.Opaque, nodePrefix); is {
-			n.Name = name
-		}
-		if mark, is := strings.CutPrefix(u.Opaque, markPrefix); is {
-			n.Mark = mark
-		}
-	}
-	return n, n.Name != ""
+	return pem.EncodeToMemory(&pem.Block{Type: KeyBlock, Bytes: der}), nil
 }
 
 // NewRequest returns what the holder of a key sends to be certified (PKCS #10,
