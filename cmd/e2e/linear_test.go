@@ -297,7 +297,7 @@ func (h *historian) check() {
 			name, n[history.Done], n[history.Absent], n[history.Exists], n[history.Moved], n[history.Refused], n[history.Unknown]))
 	}
 	h.t.Log(strings.Join(lines, "; "))
-	if counts[history.Put][history.Done] < 1000 || counts[history.Delete][history.Done] < 100 {
+	if counts[history.Put][history.Done] < 500 || counts[history.Delete][history.Done] < 50 {
 		h.t.Error("that is too little to tell")
 	}
 	began := time.Now()
