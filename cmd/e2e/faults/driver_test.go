@@ -14,15 +14,18 @@ import (
 func chooseDriver(t testing.TB) (*lab, error) {
 	t.Helper()
 	const choice = "SIGNALBOX_FAULTS_DRIVER"
-	switch os.Getenv(choice) {
-	case "namespaces":
-		return newNamespacesLab(t.TempDir())
-	case "":
-	default:
-		return nil, fmt.Errorf("%s is %q; it can be compose or namespaces", choice, os.Getenv(choice))
-	}
 	_, noTool := exec.LookPath("ip")
-	if os.Geteuid() == 0 && noTool == nil {
+	docker, noDocker := newEngine()
+	switch wanted := os.Getenv(choice); {
+	case wanted == "namespaces":
+		return newNamespacesLab(t.TempDir())
+	case wanted == "compose" && noDocker != nil:
+		return nil, noDocker
+	case wanted == "compose" || wanted == "" && noDocker == nil:
+		return newComposeLab(t, docker)
+	case wanted != "":
+		return nil, fmt.Errorf("%s is %q; it can be compose or namespaces", choice, wanted)
+	case os.Geteuid() == 0 && noTool == nil:
 		return newNamespacesLab(t.TempDir())
 	}
 	t.Skip("SKIPPED: no Docker daemon answers, and for network namespaces it takes root and the tool ip")

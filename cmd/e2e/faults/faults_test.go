@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -39,6 +40,12 @@ type run struct {
 	*row
 	writers *writers
 	traffic *traffic
+	prefix  string // of the names of its routes
+	before  int64  // revision up to which done has what the store did, since the run began
+	done    []change
+	// restored says that the store has another history since.
+	restored bool
+	first    int // requests of setUp that the scenario's route has had
 }
 
 // TestFaults runs all scenarios on one cluster, one after the other. After each
@@ -65,6 +72,9 @@ func TestFaults(t *testing.T) {
 		}
 		return nil
 	})
+	// A lab may have a route for everything, and here it must be seen that one
+	// is gone.
+	l.byGRPC(ctx, l.routes(l.of(plane)[0]), history.Call{Kind: history.Delete, Route: "demo"})
 	for i, s := range scenarios() {
 		ok := t.Run(s.name, func(t *testing.T) {
 			l.play(ctx, t, s, fmt.Sprintf("s%d", i+1), results, machine)
@@ -87,7 +97,7 @@ func (l *lab) heals(ctx context.Context, t *testing.T) bool {
 
 // play runs one scenario and fills in its row.
 func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string, results *table, machine *watch) {
-	r := &run{T: t, lab: l, row: &row{fault: s.name, result: "FAILED", counters: "?"}}
+	r := &run{T: t, lab: l, prefix: prefix, row: &row{fault: s.name, result: "FAILED", counters: "?"}}
 	results.add(r.row)
 	if s.needs != nil {
 		if why := s.needs(l); why != "" {
@@ -105,12 +115,13 @@ func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string,
 	}()
 	load := "load/" + prefix
 	r.setUp(ctx, load)
-	before, err := l.storeRevision(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	eventually(ctx, t, "etcd's revision", func(ctx context.Context) (err error) {
+		r.before, err = l.storeRevision(ctx)
+		return err
+	})
 	r.traffic = l.startTraffic(ctx, t, "/"+load)
 	r.writers = l.startWriters(ctx, t, machine, prefix)
+	defer r.report()
 	r.writers.allWrite(ctx, t, time.Now())
 	if s.quiet {
 		r.writers.stop()
@@ -123,10 +134,9 @@ func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string,
 		r.writers.allWrite(ctx, t, healed)
 	}
 	r.writers.stop()
-	r.judge(ctx, prefix, before)
+	r.judge(ctx)
 	r.traffic.stop()
 	r.count(ctx, load, s.dies)
-	r.report()
 }
 
 // setUp writes the route of the scenario's own requests, and waits until all
@@ -142,26 +152,45 @@ func (r *run) setUp(ctx context.Context, load string) {
 	})
 	eventually(ctx, r, "the scenario's route on all nodes", func(ctx context.Context) error {
 		for _, n := range r.of(node) {
-			a, err := send(ctx, r.http, "GET", "http://"+n.name+":"+publicPort+"/"+load+"/first", "")
-			if err != nil || a.status != 200 {
-				return fmt.Errorf("%s: %d %w", n.name, a.status, err)
+			a, err := send(ctx, r.http, "GET", "http://"+n.name+":"+publicPort+"/"+load, "")
+			if err == nil && a.status != http.StatusOK {
+				err = fmt.Errorf("%d %s", a.status, a.body)
 			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.name, err)
+			}
+			r.first++
 		}
 		return nil
 	})
 }
 
-// judge holds the store, the control planes and the nodes against what clients
-// were told.
-func (r *run) judge(ctx context.Context, prefix string, before int64) {
+// collect takes what etcd's history has of the scenario's routes so far, before
+// it is forgotten.
+func (r *run) collect(ctx context.Context) {
 	r.Helper()
-	var done []change
-	eventually(ctx, r, "the store's history", func(ctx context.Context) (err error) {
-		done, err = r.changes(ctx, prefix+"/", before)
+	eventually(ctx, r, "the store's history", func(ctx context.Context) error {
+		now, err := r.storeRevision(ctx)
+		if err != nil {
+			return err
+		}
+		more, err := r.changes(ctx, r.prefix+"/", r.before, now)
+		if err == nil {
+			r.done, r.before = append(r.done, more...), now
+		}
 		return err
 	})
+}
+
+// judge holds the store, the control planes and the nodes against what clients
+// were told.
+func (r *run) judge(ctx context.Context) {
+	r.Helper()
+	if !r.restored {
+		r.collect(ctx)
+	}
 	ops := r.writers.record.Operations()
-	v := judge(ops, done)
+	v := judge(ops, r.done)
 	r.acked, r.refused, r.unknown, r.lost, r.applied = v.acked, v.refused, v.unknown, len(v.lost), len(v.applied)
 	for _, what := range v.lost {
 		r.Errorf("an acknowledged write is lost: %s", what)
@@ -172,16 +201,15 @@ func (r *run) judge(ctx context.Context, prefix string, before int64) {
 	if err := r.writers.record.Check(os.TempDir()); err != nil {
 		r.Errorf("what clients were told does not fit together: %v", err)
 	}
-	want := newest(done)
-	eventually(ctx, r, "all control planes have what the store has", func(ctx context.Context) error { return r.storedAs(ctx, prefix+"/", want) })
-	eventually(ctx, r, "all nodes serve what the store has", func(ctx context.Context) error { return r.servedAs(ctx, prefix, want) })
+	want := newest(r.done)
+	eventually(ctx, r, "all control planes have what the store has", func(ctx context.Context) error { return r.storedAs(ctx, r.prefix+"/", want) })
+	eventually(ctx, r, "all nodes serve what the store has", func(ctx context.Context) error { return r.servedAs(ctx, r.prefix, want) })
 }
 
 // count holds the API's counters against the requests of the scenario.
 func (r *run) count(ctx context.Context, load string, died bool) {
 	r.Helper()
-	const first = 3 // requests of setUp, one for each node
-	answered, begun := r.traffic.answered+first, r.traffic.begun+first
+	answered, begun := r.traffic.answered+r.first, r.traffic.begun+r.first
 	eventually(ctx, r, "counters", func(ctx context.Context) (err error) {
 		r.counters, err = r.counted(ctx, load, answered, begun, died)
 		return err
@@ -191,6 +219,8 @@ func (r *run) count(ctx context.Context, load string, died bool) {
 // report fills in the rest of the row, and fails if users noticed.
 func (r *run) report() {
 	r.Helper()
+	r.writers.stop()
+	r.traffic.stop()
 	r.sent, r.failed = r.traffic.begun, len(r.traffic.failures)
 	for _, f := range r.traffic.failures[:min(5, r.failed)] {
 		r.Errorf("of %d failures on nodes that were up: %s", r.failed, f)

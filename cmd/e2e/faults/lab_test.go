@@ -35,6 +35,7 @@ const patience = 40 * time.Second
 type lab struct {
 	t testing.TB
 	driver
+	operator
 	host  string // address of this test, as parts reach it
 	admin string // key "bootstrap"
 	parts []*part
@@ -47,6 +48,10 @@ type lab struct {
 	store *clientv3.Client
 	links *links
 	root  bool // whether networks can be broken
+	// members are etcd's, as --initial-cluster names them; state is the
+	// directory in which a part keeps what it keeps.
+	members string
+	state   func(*part) string
 }
 
 // newLab starts the cluster. All of it works when it returns; it ends with the
@@ -78,7 +83,10 @@ func newLab(ctx context.Context, t testing.TB) *lab {
 	}
 	l.store, err = clientv3.New(clientv3.Config{
 		Endpoints: l.endpoints(), TLS: l.etcdTLS, Logger: zap.NewNop(), DialTimeout: patience,
-		DialKeepAliveTime: time.Second, DialKeepAliveTimeout: time.Second,
+		DialOptions: []grpc.DialOption{
+			grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return l.connect(ctx, "tcp", addr) }),
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: quickBackoff, MinConnectTimeout: time.Second}),
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +137,7 @@ func (l *lab) connect(ctx context.Context, _, addr string) (net.Conn, error) {
 		return nil, err
 	}
 	if p := l.named(host); p != nil {
-		addr = net.JoinHostPort(p.addrs[0], port)
+		addr = net.JoinHostPort(p.addrs()[0], port)
 	}
 	return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
 }
@@ -193,7 +201,7 @@ func (l *lab) endpoint(p *part) string {
 	if l.etcdTLS != nil {
 		scheme = "https://"
 	}
-	return scheme + net.JoinHostPort(p.addrs[0], clientPort)
+	return scheme + p.name + ":" + clientPort
 }
 
 // start starts a part that was killed or stopped.
@@ -241,7 +249,6 @@ func (l *lab) whole(ctx context.Context, t testing.TB) {
 
 // membersWell fails unless all members of etcd follow one leader, with no alarm.
 func (l *lab) membersWell(ctx context.Context) error {
-	l.store.SetEndpoints(l.endpoints()...)
 	leaders := map[uint64]bool{}
 	for _, p := range l.of(member) {
 		s, err := l.store.Status(ctx, l.endpoint(p))

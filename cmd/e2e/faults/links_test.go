@@ -74,7 +74,7 @@ func (k *links) cut(t testing.TB, a, b *part) {
 // mute lets nothing through that one part sends another.
 func (k *links) mute(t testing.TB, from, to *part) {
 	t.Helper()
-	for _, addr := range to.addrs {
+	for _, addr := range to.addrs() {
 		k.rule(t, from, "OUTPUT -d "+addr+" -j DROP")
 	}
 }
@@ -83,7 +83,7 @@ func (k *links) mute(t testing.TB, from, to *part) {
 func (k *links) lose(t testing.TB, a, b *part, share float64) {
 	t.Helper()
 	random := fmt.Sprintf(" -m statistic --mode random --probability %.2f -j DROP", share)
-	for _, addr := range b.addrs {
+	for _, addr := range b.addrs() {
 		k.rule(t, a, "OUTPUT -d "+addr+random)
 		k.rule(t, a, "INPUT -s "+addr+random)
 	}
@@ -94,7 +94,7 @@ func (k *links) lose(t testing.TB, a, b *part, share float64) {
 // open are broken, so that they are made anew.
 func (k *links) slow(t testing.TB, from, to *part, port string, latency, jitter int) {
 	t.Helper()
-	for _, addr := range to.addrs {
+	for _, addr := range to.addrs() {
 		at := k.proxy(t, net.JoinHostPort(addr, port), latency, jitter)
 		match := fmt.Sprintf("OUTPUT -p tcp -d %s --dport %s", addr, port)
 		k.rule(t, from, match+" -t nat -j DNAT --to-destination "+at)

@@ -24,8 +24,9 @@ type namespaces struct {
 	dir string
 	// program is what parts run unless a release names another.
 	program string
-	own     string // begins the names of what is made
-	subnet  string // first three numbers of all addresses
+	own     string   // begins the names of what is made
+	subnet  string   // first three numbers of all addresses
+	access  []string // environment of operators
 
 	mu     sync.Mutex
 	runs   map[*part]*process
@@ -106,7 +107,7 @@ func (n *namespaces) add(p *part, env []string, args ...string) error {
 		"ip -n "+run.netns+" link set lo up",
 		"ip link add eth0 netns "+run.netns+" type veth peer name "+p.name+" netns "+hub,
 		"ip -n "+hub+" link set "+p.name+" master hub0 up",
-		"ip -n "+run.netns+" addr add "+p.addrs[0]+"/24 dev eth0",
+		"ip -n "+run.netns+" addr add "+p.addrs()[0]+"/24 dev eth0",
 		"ip -n "+run.netns+" link set eth0 up",
 	)
 }
@@ -185,6 +186,34 @@ func (n *namespaces) log(p *part) string {
 	return string(text)
 }
 
+// stateOf is the directory of a part's.
+func (n *namespaces) stateOf(p *part) string { return filepath.Join(n.dir, p.name) }
+
+func (n *namespaces) operate(_ *part, data []byte, args ...string) (string, error) {
+	file := filepath.Join(n.dir, "data")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return "", err
+	}
+	for i, a := range args {
+		args[i] = strings.ReplaceAll(a, dataFile, file)
+	}
+	cmd := exec.Command(n.program, args...)
+	cmd.Dir, cmd.Env = n.dir, append(cleanEnv(), n.access...)
+	return output(cmd)
+}
+
+// output is what a command prints. That it fails says what it printed as
+// errors.
+func output(cmd *exec.Cmd) (string, error) {
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(said.Bytes()))
+	}
+	return string(out), err
+}
+
 func (n *namespaces) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -240,31 +269,37 @@ func newNamespacesLab(dir string) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{driver: n, host: n.host(), admin: rand.Text()}
+	l := &lab{driver: n, operator: n, host: n.host(), admin: rand.Text()}
 	add := func(k kind, name string) *part {
-		p := &part{name: name, kind: k, id: name, addrs: []string{fmt.Sprintf("%s.%d", n.subnet, 10+len(l.parts))}}
+		p := &part{name: name, kind: k, id: name, at: []string{fmt.Sprintf("%s.%d", n.subnet, 10+len(l.parts))}}
 		l.parts = append(l.parts, p)
 		return p
 	}
 	var members, stores, planes []string
 	for i := range 3 {
 		p := add(member, fmt.Sprintf("etcd%d", i+1))
-		members = append(members, p.name+"=http://"+p.addrs[0]+":2380")
-		stores = append(stores, "http://"+p.addrs[0]+":2379")
+		members = append(members, p.name+"=http://"+p.addrs()[0]+":2380")
+		stores = append(stores, "http://"+p.addrs()[0]+":2379")
 	}
 	for i := range 2 {
-		planes = append(planes, add(plane, fmt.Sprintf("cp%d", i+1)).addrs[0]+":8002")
+		planes = append(planes, add(plane, fmt.Sprintf("cp%d", i+1)).addrs()[0]+":8002")
 	}
 	add(gateway, "gateway")
 	for i := range 3 {
 		add(node, fmt.Sprintf("node%d", i+1))
 	}
+	l.members, l.state = strings.Join(members, ","), n.stateOf
+	n.access = []string{
+		"SIGNALBOX_ETCD=" + strings.Join(stores, ","), "SIGNALBOX_CONTROLPLANE=" + strings.Join(planes, ","),
+		"SIGNALBOX_KEY=" + l.admin, "SIGNALBOX_ALLOW_PLAINTEXT=true",
+	}
 	for i, p := range l.parts {
-		at := p.addrs[0]
+		at := p.addrs()[0]
 		env, args := []string(nil), []string(nil)
 		switch p.kind {
 		case member:
-			args = []string{"etcd", "--name", p.name, "--data-dir", filepath.Join(dir, p.name), "--listen-client", stores[i],
+			env = []string{"SIGNALBOX_DATA_DIR=" + n.stateOf(p)}
+			args = []string{"etcd", "--name", p.name, "--listen-client", stores[i],
 				"--listen-peer", "http://" + at + ":2380", "--initial-cluster", strings.Join(members, ",")}
 		case plane:
 			env = []string{"SIGNALBOX_ADMIN_KEY=" + l.admin, "SIGNALBOX_CHP_TOKEN=" + rand.Text()}

@@ -24,11 +24,11 @@ type part struct {
 	name string // "etcd1", "cp1", "gateway", "node1"
 	kind kind
 	id   string // what the API calls it, of a node
-	// addrs are its IP addresses, the first the one that this test reaches it
-	// at. Those of a container may be others after a start.
-	addrs []string
 
-	mu    sync.Mutex
+	mu sync.Mutex
+	// at are its IP addresses, the first the one that this test reaches it at.
+	// Those of a container may be others after a start.
+	at    []string
 	downs []span // when it was not there for its clients
 }
 
@@ -39,6 +39,20 @@ type span struct{ from, to time.Time }
 // ends.
 func (s span) overlaps(from, to time.Time) bool {
 	return !s.from.After(to) && (s.to.IsZero() || !s.to.Before(from))
+}
+
+// addrs are the part's addresses now.
+func (p *part) addrs() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
+}
+
+// movesTo says where the part is from now on.
+func (p *part) movesTo(addrs []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at = addrs
 }
 
 // goDown says that from now on nobody can expect anything of the part.
@@ -98,3 +112,13 @@ type driver interface {
 	log(p *part) string
 	close()
 }
+
+// An operator runs commands of the program beside a control plane or a member,
+// with what it takes to be let in to the APIs and to etcd, and returns what they
+// print. Data are given to the command as dataFile.
+type operator interface {
+	operate(beside *part, data []byte, args ...string) (string, error)
+}
+
+// dataFile stands for the data that a command is given, in its arguments.
+const dataFile = "%DATA"

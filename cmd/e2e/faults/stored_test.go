@@ -33,13 +33,9 @@ func (l *lab) storeRevision(ctx context.Context) (int64, error) {
 	return res.OpResponse().Get().Header.GetRevision(), err
 }
 
-// changes is etcd's history of the routes whose names have a prefix, after a
-// revision and up to now.
-func (l *lab) changes(ctx context.Context, prefix string, after int64) ([]change, error) {
-	now, err := l.storeRevision(ctx)
-	if err != nil {
-		return nil, err
-	}
+// changes is etcd's history of the routes whose names have a prefix, after one
+// revision and up to another.
+func (l *lab) changes(ctx context.Context, prefix string, after, now int64) ([]change, error) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	watch := l.store.Watch(ctx, routesIn+prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1), clientv3.WithProgressNotify())
@@ -65,7 +61,7 @@ func (l *lab) changes(ctx context.Context, prefix string, after int64) ([]change
 				all = append(all, c)
 			}
 			if res.Header.Revision >= now && res.IsProgressNotify() {
-				return all, nil
+				return slices.DeleteFunc(all, func(c change) bool { return c.rev > now }), nil
 			}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
@@ -108,7 +104,9 @@ func judge(ops []history.Operation, done []change) verdict {
 		case history.Unknown:
 			v.unknown++
 		default:
-			v.refused++
+			if o.Outcome == history.Refused {
+				v.refused++
+			}
 			if len(at) > 0 {
 				v.applied = append(v.applied, o.Route+": "+o.String()+fmt.Sprintf(", and was done at %v", at))
 			}

@@ -118,9 +118,27 @@ func (u *traffic) again(ctx context.Context, n *part, what string, open func(con
 		var began time.Time
 		progress := func() { began = time.Now() }
 		progress()
-		if err := open(ctx, n, progress); err != nil && ctx.Err() == nil {
+		stays, leave := context.WithCancel(ctx)
+		go leaves(stays, n, leave)
+		err := open(stays, n, progress)
+		left := stays.Err() != nil
+		leave()
+		if err != nil && !left {
 			u.failed(n, what, began, err)
 			pause(ctx, requestEvery)
+		}
+	}
+}
+
+// leaves ends what is open through a node that has been down for a while: its
+// users have gone elsewhere, and it need not wait for them.
+func leaves(ctx context.Context, n *part, leave func()) {
+	for down := 0; pause(ctx, socketEvery); {
+		if down++; !n.isDown() {
+			down = 0
+		}
+		if time.Duration(down)*socketEvery > slowly+hold/2 {
+			leave()
 		}
 	}
 }

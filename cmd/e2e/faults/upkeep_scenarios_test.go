@@ -1,0 +1,154 @@
+//go:build e2e
+
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"signalbox/cmd/e2e/history"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// restart ends a part and starts it as another release, and waits until the
+// cluster is whole.
+func (r *run) restart(ctx context.Context, p *part, as release) {
+	r.Helper()
+	r.signal(r, p, syscall.SIGTERM)
+	r.start(r, p, as)
+	r.whole(ctx, r)
+}
+
+// fullStore uses up etcd's quota, and makes room by the documented steps.
+func fullStore() scenario {
+	const room = 3 << 20 // bytes above what the database has
+	return scenario{name: "etcd's quota is used up", do: func(ctx context.Context, r *run) {
+		lead, err := r.lab.store.Status(ctx, r.endpoint(r.of(member)[0]))
+		if err != nil {
+			r.Fatal(err)
+		}
+		for _, p := range r.of(member) {
+			r.restart(ctx, p, release{env: []string{fmt.Sprintf("SIGNALBOX_QUOTA_BYTES=%d", lead.DbSize+room)}})
+		}
+		r.fill(ctx)
+		again := r.writers.nobodyCan()
+		pause(ctx, hold)
+		r.collect(ctx) // what follows forgets it
+		for _, command := range []string{"etcd compact", "etcd defragment", "etcd disarm"} {
+			if out, err := r.operate(r.of(plane)[0], nil, strings.Fields(command)...); err != nil {
+				r.Fatal(out, err)
+			}
+		}
+		again()
+		r.whole(ctx, r)
+		for _, p := range r.of(member) {
+			r.restart(ctx, p, release{})
+		}
+	}}
+}
+
+// fill writes a large route again and again, until the store is full: the
+// answer says so.
+func (r *run) fill(ctx context.Context) {
+	r.Helper()
+	for i := range 200 {
+		route := r.route(history.Call{Route: "large", Value: "large"})
+		route.Data = fmt.Sprintf(`{"%d":%q}`, i, strings.Repeat("x", 200<<10))
+		ctx, cancel := context.WithTimeout(ctx, requestPatience)
+		_, err := r.routes(r.of(plane)[i%2]).PutRoute(ctx, &signalboxv1.PutRouteRequest{Route: route})
+		cancel()
+		if status.Code(err) == codes.ResourceExhausted {
+			if said := status.Convert(err).Message(); !strings.Contains(said, "full") || !isCertain(said) {
+				r.Errorf("a full store is said to be so: %q", said)
+			}
+			return
+		}
+	}
+	r.Error("the store does not become full")
+}
+
+// otherVersion restarts everything, part by part, with another version of the
+// program.
+func otherVersion() scenario {
+	return scenario{name: "all parts are restarted with another version", do: func(ctx context.Context, r *run) {
+		program, err := r.build(ctx)
+		if err != nil {
+			r.Fatal(err)
+		}
+		for _, p := range r.parts {
+			r.restart(ctx, p, release{program: program})
+		}
+		eventually(ctx, r, "all nodes say that they have the other version", func(ctx context.Context) error {
+			res, err := r.nodes(r.of(plane)[0]).ListNodes(ctx, &signalboxv1.ListNodesRequest{})
+			for _, n := range res.GetNodes() {
+				if v := n.GetObserved().GetSoftwareVersion(); v != otherStamp {
+					err = errors.Join(err, fmt.Errorf("%s has %s", n.GetName(), v))
+				}
+			}
+			return err
+		})
+		for _, p := range r.parts {
+			r.restart(ctx, p, release{})
+		}
+	}}
+}
+
+// clocksOff runs one part of each kind that has a clock to go by with one that
+// is minutes off.
+func clocksOff() scenario {
+	return scenario{
+		name:  "clocks that are five minutes off",
+		needs: func(*lab) string { _, why := skewed(); return why },
+		do: func(ctx context.Context, r *run) {
+			program, _ := skewed()
+			off := map[string]string{"etcd3": "300", "cp1": "300", "node2": "-300"}
+			for _, name := range []string{"etcd3", "cp1", "node2"} {
+				r.restart(ctx, r.named(name), release{program: program, env: []string{"SIGNALBOX_SKEW_SECONDS=" + off[name]}})
+			}
+			pause(ctx, long)
+			for name := range off {
+				r.restart(ctx, r.named(name), release{})
+			}
+		},
+	}
+}
+
+// restoredStore puts back a backup, by the documented steps: all that was
+// acknowledged before it is there, and nothing that came after.
+func restoredStore() scenario {
+	return scenario{name: "the store is restored from a backup", dies: true, quiet: true, do: func(ctx context.Context, r *run) {
+		r.collect(ctx)
+		r.restored = true
+		backup, err := r.operate(r.of(plane)[0], nil, "backup", "-")
+		if err != nil {
+			r.Fatal(err)
+		}
+		gone := history.Call{Kind: history.Put, Route: r.prefix + "/0", Value: "gone"}
+		if a := r.byGRPC(ctx, r.routes(r.of(plane)[0]), gone); a.Outcome != history.Done {
+			r.Fatal(a.Said)
+		}
+		for _, p := range r.of(member) {
+			r.signal(r, p, syscall.SIGTERM)
+		}
+		for i, p := range r.of(member) {
+			at := r.state(p) + "-restored"
+			peer := strings.TrimPrefix(strings.Split(r.members, ",")[i], p.name+"=")
+			out, err := r.operate(p, []byte(backup), "restore", dataFile, "--data-dir", at, "--name", p.name,
+				"--advertise-peer", peer, "--initial-cluster", r.members, "--cluster-token", fmt.Sprint("restored-", time.Now().Unix()/3600))
+			if err != nil {
+				r.Fatal(out, err)
+			}
+		}
+		for _, p := range r.of(member) {
+			r.start(r, p, release{env: []string{"SIGNALBOX_DATA_DIR=" + r.state(p) + "-restored"}})
+		}
+		r.whole(ctx, r)
+	}}
+}
