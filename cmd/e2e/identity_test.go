@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -100,10 +101,14 @@ func (s *certifiedSystem) startPlane(id string, life time.Duration) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	authority, err := pki.Keep(s.file("nodes.pem"), s.file("nodes.key"), func(err error) { s.log.logger().Error("authority", "err", err) })
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	ready, keeper := make(chan string, 1), s.keeper.Another()
 	cp := controlplane.New(controlplane.Config{
 		ID: id, Address: ln.Addr().String(), Records: keeper, Notes: keeper, AdminKey: s.admin, NodeKey: s.join,
-		Certifier: &api.Certifier{Authority: s.authority, Life: life},
+		Certifier: &api.Certifier{Authority: authority, Life: life},
 		LeaseTTL:  time.Second, ReportInterval: 20 * time.Millisecond, Log: s.log.logger(),
 		Ready: func(made string) { ready <- made },
 	})
@@ -408,4 +413,95 @@ func TestAStreamEndsWithItsCertificate(t *testing.T) {
 	if status.Code(err) != codes.Unauthenticated {
 		t.Errorf("it ends with %v", err)
 	}
+}
+
+// An authority for nodes is replaced in its files while everything runs: both
+// are trusted, then the new one signs, and once nodes have renewed, the old one
+// goes.
+func TestTheAuthorityForNodesIsReplacedWithoutLosingANode(t *testing.T) {
+	s := newCertified(t, 2, 9*time.Second)
+	s.startNode("n1")
+	s.live("n1")
+	key, err := certificate.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := certificate.EncodeKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain, _, err := s.authority.IssueNode(certificate.Node{Name: "n2"}, key.Public(), time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := tls.X509KeyPair(chain, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks := func(ctx context.Context) codes.Code { // what becomes of who has it
+		_, err := s.as(&old, "").certs.IssueNodeCertificate(ctx, &signalboxv1.IssueNodeCertificateRequest{Node: "n2", Request: newRequest(t)})
+		return status.Code(err)
+	}
+	// Nodes need no key for it.
+	admin := s.as(nil, s.admin)
+	if _, err := admin.keys.DeleteApiKey(t.Context(), &signalboxv1.DeleteApiKeyRequest{Name: "node"}); err != nil {
+		t.Fatal(err)
+	}
+	root, err := pki.Load(s.file("ca.pem"), s.file("ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	young, err := root.NewNodeAuthority("nodes 2", time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := young.Save(s.file("young.pem"), s.file("young.key")); err != nil {
+		t.Fatal(err)
+	}
+	signs, err := os.ReadFile(s.file("young.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, text ...[]byte) {
+		t.Helper()
+		if err := os.WriteFile(s.file(name), bytes.Join(text, nil), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	served := func() {
+		t.Helper()
+		res, err := admin.routes.PutRoute(t.Context(), &signalboxv1.PutRouteRequest{Route: route("r", "/r", "http://127.0.0.1:1"), Wait: signalboxv1.Wait_WAIT_NODES})
+		if err != nil || res.GetResult().GetNodesServing() != 1 {
+			t.Fatalf("a write: %v, %v", res, err)
+		}
+	}
+	by := func(a *pki.Authority) func(context.Context) error {
+		block, _ := pem.Decode(a.Certificate())
+		return func(context.Context) error {
+			served()
+			pair, err := s.identity("n1")
+			if err == nil && !bytes.Equal(pair.Certificate[1], block.Bytes) {
+				err = errors.New("not yet")
+			}
+			return err
+		}
+	}
+	write("nodes.pem", s.authority.Certificate(), young.Certificate())
+	served()
+	write("nodes.key", signs)
+	write("nodes.pem", young.Certificate(), s.authority.Certificate())
+	eventually(t, "the node has a certificate by the new authority", by(young))
+	if code := asks(t.Context()); code != codes.OK {
+		t.Errorf("meanwhile, a certificate by the old one is answered %s", code)
+	}
+	write("nodes.pem", young.Certificate())
+	eventually(t, "a certificate by the old one is refused", func(ctx context.Context) error {
+		served()
+		if asks(ctx) == codes.OK {
+			return errors.New("it is good still")
+		}
+		return nil
+	})
+	s.live("n1")
+	served()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -18,7 +19,7 @@ type nodeCAFlags struct {
 }
 
 func (n *nodeCAFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&n.cert, "node-ca-cert", "", "certificate file (PEM) of an authority for nodes, as `signalbox pki init` makes it: nodes get a certificate with their key, and connect with nothing else")
+	f.StringVar(&n.cert, "node-ca-cert", "", "certificate file (PEM) of an authority for nodes, as `signalbox pki init` makes it: the first in the file signs, all are trusted; read again when it changes; nodes get a certificate with their key, and connect with nothing else")
 	f.StringVar(&n.key, "node-ca-key", "", "its private key")
 	f.DurationVar(&n.life, "node-cert-life", 24*time.Hour, "how long a node's certificate is good for; it is renewed when two thirds are over")
 }
@@ -28,7 +29,7 @@ const leastLife = 30 * time.Second
 
 // certifier returns what makes nodes' certificates, nil for none, and has the
 // gRPC API ask for them.
-func (n *nodeCAFlags) certifier(grpc *serverTLS) (*api.Certifier, error) {
+func (n *nodeCAFlags) certifier(grpc *serverTLS, log *slog.Logger) (*api.Certifier, error) {
 	switch {
 	case n.cert == "" && n.key == "":
 		return nil, nil
@@ -41,7 +42,9 @@ func (n *nodeCAFlags) certifier(grpc *serverTLS) (*api.Certifier, error) {
 	case n.life < leastLife:
 		return nil, &usageError{fmt.Errorf("--node-cert-life %s must be at least %s", n.life, leastLife)}
 	}
-	authority, err := pki.Load(n.cert, n.key)
+	authority, err := pki.Keep(n.cert, n.key, func(err error) {
+		log.Error("authority for nodes cannot be used, the last good one stays", "err", err)
+	})
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--node-ca-cert, --node-ca-key: %w", err)}
 	}

@@ -31,7 +31,7 @@ control planes, etcd members and their clients. Nodes get theirs from control
 planes, which are given nodes-ca.pem and nodes-ca.key for it; ca.key need not be
 on any machine that serves.`,
 	}
-	cmd.AddCommand(newPKIInit(), newPKIIssue(), newPKIExport())
+	cmd.AddCommand(newPKIInit(), newPKINodeCA(), newPKIIssue(), newPKIExport())
 	return cmd
 }
 
@@ -74,6 +74,53 @@ nodes-ca.key). It overwrites nothing.`,
 	return cmd
 }
 
+func newPKINodeCA() *cobra.Command {
+	var dir string
+	var days int
+	cmd := &cobra.Command{
+		Use:   "node-ca NAME",
+		Short: "Make another authority for nodes, to replace the one there is",
+		Long: `Makes another authority that signs nodes (NAME.pem, NAME.key), below the root in
+the folder. It overwrites nothing. Control planes trust every authority in
+--node-ca-cert and sign by the first, so it takes the place of the old one while
+everything runs.`,
+		Example: "  signalbox pki node-ca nodes-ca-2 --dir /etc/signalbox/pki",
+		Args:    oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, err := loadRoot(dir, args[0])
+			if err != nil {
+				return err
+			}
+			nodes, err := root.NewNodeAuthority(args[0], time.Now(), time.Duration(days)*day)
+			if err != nil {
+				return err
+			}
+			certFile, keyFile := inFolder(dir, args[0])
+			if err := nodes.Save(certFile, keyFile); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", certFile, keyFile)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&dir, "dir", "pki", "folder with the authority")
+	f.IntVar(&days, "node-ca-days", 1825, "how many days it is good for")
+	return cmd
+}
+
+// loadRoot reads the root of a folder, to sign what goes into files of a name.
+func loadRoot(dir, name string) (*pki.Authority, error) {
+	if filepath.Base(name) != name || name == "." || name == ".." {
+		return nil, &usageError{fmt.Errorf("NAME %q is the name of files too, and must have no slash", name)}
+	}
+	root, err := pki.Load(inFolder(dir, rootName))
+	if err != nil {
+		return nil, fmt.Errorf("the authority in --dir, which `signalbox pki init` makes: %w", err)
+	}
+	return root, nil
+}
+
 func newPKIIssue() *cobra.Command {
 	var (
 		dir   string
@@ -95,12 +142,9 @@ while everything runs.`,
 	var out string
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		party.Name = args[0]
-		if filepath.Base(party.Name) != party.Name || party.Name == "." || party.Name == ".." {
-			return &usageError{fmt.Errorf("NAME %q is the name of files too, and must have no slash", party.Name)}
-		}
-		root, err := pki.Load(inFolder(dir, rootName))
+		root, err := loadRoot(dir, party.Name)
 		if err != nil {
-			return fmt.Errorf("the authority in --dir, which `signalbox pki init` makes: %w", err)
+			return err
 		}
 		if out == "" {
 			out = dir

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"time"
 
@@ -10,7 +11,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"signalbox/controlplane/auth"
-	"signalbox/controlplane/pki"
 	"signalbox/proto/certificate"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
@@ -18,8 +18,10 @@ import (
 
 // A Certifier says how nodes' certificates are made.
 type Certifier struct {
-	// Authority signs them.
-	Authority *pki.Authority
+	// Authority signs them: a [pki.Authority], or a [pki.Kept].
+	Authority interface {
+		IssueNode(n certificate.Node, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error)
+	}
 	// Life is how long one is good for.
 	Life time.Duration
 }

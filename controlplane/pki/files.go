@@ -53,17 +53,20 @@ func writeNew(file string, b []byte, mode os.FileMode) error {
 	return nil
 }
 
-// Load reads an authority that was saved. Files whose contents do not fit
-// together, or are of no authority, are an error.
+// Load reads an authority that was saved: the first certificate of the file, and
+// those above it that follow. Others in the file are not looked at; they are for
+// those who trust all that is in it. Files whose contents do not fit together,
+// or are of no authority, are an error.
 func Load(certFile, keyFile string) (*Authority, error) {
-	chain, err := os.ReadFile(certFile)
+	text, err := os.ReadFile(certFile)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := firstCertificate(chain)
+	certs, err := certificates(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", certFile, err)
 	}
+	cert := certs[0]
 	if !cert.IsCA {
 		return nil, fmt.Errorf("%s: the certificate %q is not an authority's", certFile, cert.Subject.CommonName)
 	}
@@ -74,24 +77,41 @@ func Load(certFile, keyFile string) (*Authority, error) {
 	if !matches(cert, key) {
 		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
 	}
-	a := &Authority{cert: cert, key: key}
-	if cert.CheckSignatureFrom(cert) != nil { // someone else's signature: not a root
-		a.chain = chain
-	}
-	return a, nil
+	return &Authority{cert: cert, key: key, chain: chainOf(certs)}, nil
 }
 
-// firstCertificate is the first one in PEM data.
-func firstCertificate(b []byte) (*x509.Certificate, error) {
+// chainOf is the first certificate and those above it that follow, without the
+// root, PEM.
+func chainOf(certs []*x509.Certificate) (chain []byte) {
+	for i, c := range certs {
+		if i > 0 && certs[i-1].CheckSignatureFrom(c) != nil || c.CheckSignatureFrom(c) == nil {
+			break
+		}
+		chain = append(chain, encode(c)...)
+	}
+	return chain
+}
+
+// certificates are those in PEM data, at least one.
+func certificates(b []byte) (all []*x509.Certificate, err error) {
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
-			return nil, errors.New("no certificate in PEM form is in it")
+			break
 		}
-		if block.Type == certificate.Block {
-			return x509.ParseCertificate(block.Bytes)
+		if block.Type != certificate.Block {
+			continue
 		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, cert)
 	}
+	if len(all) == 0 {
+		return nil, errors.New("no certificate in PEM form is in it")
+	}
+	return all, nil
 }
 
 func readKey(file string) (crypto.Signer, error) {

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,10 +48,19 @@ func key(t *testing.T) crypto.Signer {
 	return k
 }
 
+// first is the first certificate of a chain.
+func first(chain []byte) (*x509.Certificate, error) {
+	all, err := certificates(chain)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
 // verify checks a chain as somebody does who knows the root.
 func verify(t *testing.T, root *Authority, chain []byte, usage x509.ExtKeyUsage, at time.Time) (*x509.Certificate, error) {
 	t.Helper()
-	leaf, err := firstCertificate(chain)
+	leaf, err := first(chain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +155,7 @@ func TestACertificateBeginsForClocksThatAreBehind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaf, err := firstCertificate(chain)
+		leaf, err := first(chain)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +172,7 @@ func TestNothingOutlivesItsAuthority(t *testing.T) {
 	if err != nil || !end.Equal(now.Add(year)) {
 		t.Errorf("a node's ends at %v, %v", end, err)
 	}
-	if leaf, err := firstCertificate(chain); err != nil || !leaf.NotAfter.Equal(end) {
+	if leaf, err := first(chain); err != nil || !leaf.NotAfter.Equal(end) {
 		t.Errorf("it says %v, %v", leaf.NotAfter, err)
 	}
 	if _, _, err := nodes.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now.Add(year), day); err == nil || !strings.Contains(err.Error(), `"nodes" itself ends at 2027-01-02`) {
@@ -200,6 +210,59 @@ func TestASavedAuthorityIsTheSameWhenItIsRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A new authority stands beside the old one in the file: it signs, and the old
+// is trusted still. Its files may change while they are used.
+func TestAnAuthorityIsReplacedInItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	root := root(t)
+	old, young := below(t, root), below(t, root)
+	if err := errors.Join(old.Save(file("a.pem"), file("a.key")), young.Save(file("b.pem"), file("b.key"))); err != nil {
+		t.Fatal(err)
+	}
+	var failures []error
+	kept, err := Keep(file("a.pem"), file("a.key"), func(err error) { failures = append(failures, err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	signedBy := func(want *Authority) {
+		t.Helper()
+		chain, _, err := kept.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certs, err := certificates(chain)
+		if err != nil || len(certs) != 2 || !certs[1].Equal(want.cert) {
+			t.Errorf("the chain is of %d certificates, %v", len(certs), err)
+		}
+		if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
+			t.Error(err)
+		}
+	}
+	write := func(name string, text []byte) {
+		t.Helper()
+		if err := os.WriteFile(file(name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signedBy(old)
+	write("a.pem", append(old.Certificate(), young.Certificate()...))
+	signedBy(old)
+	write("a.pem", append(young.Certificate(), old.Certificate()...))
+	signedBy(old) // whose key is there still
+	if len(failures) != 1 || !strings.Contains(failures[0].Error(), "is not the key of") {
+		t.Errorf("told were %v", failures)
+	}
+	private, err := os.ReadFile(file("b.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("a.key", private)
+	signedBy(young)
+	write("a.pem", young.Certificate())
+	signedBy(young)
 }
 
 func TestFilesThatAreNoAuthorityAreSaidToBe(t *testing.T) {
