@@ -38,7 +38,10 @@ func servePlane(t *testing.T, dir string, flags planeFlags) (addr string, stop f
 		t.Fatal(err)
 	}
 	flags.gateway.addr, flags.lease = "off", time.Second
-	pl, err := flags.listen(ctx, kept, slog.New(slog.DiscardHandler))
+	pl, err := flags.check(slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = pl.listen(ctx, kept)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"signalbox/node/certfile"
 	"signalbox/store/etcd/embedded"
 )
 
@@ -43,6 +44,9 @@ Its commands look after an etcd that runs, this one or any other.`,
 			clients := urlGuard{"listen-client", "client-tls-client-ca", c.ClientTLS.CAFile != "", plaintext, open}
 			peers := urlGuard{"listen-peer", "peer-tls-ca", c.PeerTLS.CAFile != "", plaintext, open}
 			if err := errors.Join(clients.check(c.ListenClientURLs), peers.check(c.ListenPeerURLs)); err != nil {
+				return err
+			}
+			if err := errors.Join(checkEtcdTLS("client", c.ClientTLS), checkEtcdTLS("peer", c.PeerTLS)); err != nil {
 				return err
 			}
 			shown, err := m.listen("etcd", plaintext, log)
@@ -82,6 +86,14 @@ Its commands look after an etcd that runs, this one or any other.`,
 	l.add(f)
 	cmd.AddCommand(upkeepCommands()...)
 	return cmd
+}
+
+// checkEtcdTLS says what is wrong with certificates, before etcd is started.
+func checkEtcdTLS(whose string, t embedded.TLS) error {
+	if _, err := (certfile.Server{Cert: t.CertFile, Key: t.KeyFile, ClientCA: t.CAFile}).Config(nil); err != nil {
+		return &usageError{fmt.Errorf("the flags --%s-tls-…: %w", whose, err)}
+	}
+	return nil
 }
 
 // runEtcd runs a member until ctx ends; it has so long to find the others.

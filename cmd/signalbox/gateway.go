@@ -34,6 +34,18 @@ func (g *gatewayFlags) add(f *pflag.FlagSet) {
 
 func (g *gatewayFlags) off() bool { return g.addr == "off" || g.addr == "" }
 
+// check says what is wrong with the flags, before anything is started.
+func (g *gatewayFlags) check(plaintext bool, log *slog.Logger) error {
+	if g.off() {
+		return nil
+	}
+	secure, err := g.tls.config(log)
+	if err != nil {
+		return err
+	}
+	return guard("api-listen", g.addr, secure != nil, plaintext)
+}
+
 // listen binds the address and makes the gateway over a connection.
 func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log *slog.Logger) (*http.Server, net.Listener, error) {
 	secure, err := g.tls.config(log)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -51,6 +54,34 @@ func TestGuardOfEtcd(t *testing.T) {
 		err := c.guard.check([]string{"http://[::1]:1", c.url})
 		if (err == nil) != (c.says == "") || err != nil && (!strings.Contains(err.Error(), c.says) || exitCode(err) != exitUsage) {
 			t.Errorf("%s with %+v: %v, want %q", c.url, c.guard, err, c.says)
+		}
+	}
+}
+
+// What is wrong with the flags is said before anything is started or written.
+func TestFlagsAreCheckedFirst(t *testing.T) {
+	for _, args := range [][]string{
+		{"up", "--advertise", "nonsense"},
+		{"up", "--listen", "nonsense"},
+		{"up", "--tls-cert", "none.pem", "--tls-key", "none.key"},
+		{"up", "--api-tls-cert", "none.pem", "--api-tls-key", "none.key"},
+		{"controlplane", "--grpc-tls-cert", "none.pem", "--grpc-tls-key", "none.key"},
+		{"controlplane", "--node-ca-cert", "none.pem", "--node-ca-key", "none.key"},
+		{"controlplane", "--api-listen", "0.0.0.0:0"},
+		{"etcd", "--client-tls-cert", "none.pem", "--client-tls-key", "none.key"},
+		{"etcd", "--peer-tls-cert", "none.pem"},
+	} {
+		dir := filepath.Join(t.TempDir(), "data")
+		root := newRoot()
+		root.SetArgs(append(args, "--data-dir", dir))
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		err := root.ExecuteContext(t.Context())
+		if exitCode(err) != 2 {
+			t.Errorf("%v: %v", args, err)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%v leaves something behind: %v", args, err)
 		}
 	}
 }

@@ -77,6 +77,15 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 	return c, nil
 }
 
+// check says what is wrong with the flags, before anything is started.
+func (n *nodeFlags) check(log *slog.Logger) error {
+	if _, err := n.config(log); err != nil {
+		return err
+	}
+	_, err := n.tls.config(log)
+	return err
+}
+
 // easeCollection lets garbage grow to four times of what is live. A node makes a
 // lot of it and keeps little, so that Go's default of once would collect many
 // times a second. Who sets GOGC or GOMEMLIMIT has decided otherwise.

@@ -45,8 +45,8 @@ func (p *planeFlags) add(f *pflag.FlagSet) {
 	f.DurationVar(&p.reports, "report-interval", time.Second, "how often nodes report what they carried")
 }
 
-// A plane is a control plane with its gateway, about to run: its addresses are
-// bound.
+// A plane is a control plane with its gateway: its flags are checked, and once
+// it listens, its addresses are bound.
 type plane struct {
 	flags   *planeFlags
 	config  controlplane.Config
@@ -63,12 +63,13 @@ type plane struct {
 	log     *slog.Logger
 }
 
-// listen checks the flags and binds the addresses.
-func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) (*plane, error) {
+// check returns a plane whose flags are right, as far as they can be checked
+// before there is a store.
+func (p *planeFlags) check(log *slog.Logger) (*plane, error) {
 	if err := checkAdvertise(p.advertise); err != nil {
 		return nil, err
 	}
-	certifier, err := p.nodes.certifier(&p.grpcTLS)
+	certifier, err := p.nodes.certifier(&p.grpcTLS, log)
 	if err != nil {
 		return nil, err
 	}
@@ -79,22 +80,33 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 	if err := guard("grpc-listen", p.grpc, secure != nil, p.plaintext); err != nil {
 		return nil, err
 	}
-	pl := &plane{flags: p, log: log, secure: secure, failed: kept.failed, close: func() {}}
+	if err := p.gateway.check(p.plaintext, log); err != nil {
+		return nil, err
+	}
+	pl := &plane{flags: p, log: log, secure: secure, close: func() {}}
+	pl.config.Certifier = certifier
 	if secure != nil {
 		pl.creds = credentials.NewTLS(secure)
 	}
+	return pl, nil
+}
+
+// listen binds the addresses of a plane that works on a store.
+func (pl *plane) listen(ctx context.Context, kept *store) (err error) {
+	p, log := pl.flags, pl.log
+	pl.failed = kept.failed
 	if pl.grpc, err = listenTCP("grpc-listen", p.grpc); err != nil {
-		return nil, err
+		return err
 	}
 	if err := pl.listenAPI(); err != nil { //nolint:contextcheck // binding an address takes no time
 		_ = pl.grpc.Close()
-		return nil, err
+		return err
 	}
 	port := pl.grpc.Addr().(*net.TCPAddr).Port
 	pl.config = controlplane.Config{
 		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
 		Records: kept.keeper, Notes: kept.keeper, Backups: kept.keeper,
-		AdminKey: p.admin, CHPToken: p.chp, Certifier: certifier,
+		AdminKey: p.admin, CHPToken: p.chp, Certifier: pl.config.Certifier,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
 		Log: log,
 	}
@@ -102,7 +114,7 @@ func (p *planeFlags) listen(ctx context.Context, kept *store, log *slog.Logger) 
 		host, _ := os.Hostname()
 		pl.config.ID = fmt.Sprintf("%s-%d", host, port)
 	}
-	return pl, nil
+	return nil
 }
 
 // listenAPI binds the gateway's address and makes the gateway.
@@ -228,13 +240,16 @@ this process and keeps its data in --data-dir; then this is the only replica.`,
 
 // runControlPlane runs one until ctx ends.
 func runControlPlane(ctx context.Context, p *planeFlags, e *etcdFlags, data string, shown *metrics, out io.Writer, log *slog.Logger) error {
+	pl, err := p.check(log)
+	if err != nil {
+		return err
+	}
 	kept, err := openStore(ctx, e, data, log)
 	if err != nil {
 		return err
 	}
 	defer kept.close()
-	pl, err := p.listen(ctx, kept, log)
-	if err != nil {
+	if err := pl.listen(ctx, kept); err != nil {
 		return err
 	}
 	shown.addPlane(pl)

@@ -24,7 +24,10 @@ func TestAProcessEndsWithItsStore(t *testing.T) {
 	failed := make(chan error, 1)
 	kept.failed = failed
 	flags := planeFlags{grpc: "127.0.0.1:0", gateway: gatewayFlags{addr: "127.0.0.1:0"}, lease: time.Second}
-	pl, err := flags.listen(ctx, kept, slog.New(slog.DiscardHandler))
+	pl, err := flags.check(slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = pl.listen(ctx, kept)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

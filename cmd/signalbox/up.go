@@ -91,6 +91,15 @@ func (u *upFlags) openUp(f *pflag.FlagSet) {
 // does. Nothing outlives it.
 func (u *upFlags) run(ctx context.Context, shown *metrics, out io.Writer, log *slog.Logger) error {
 
+	// 0. whether it can work at all
+	pl, err := u.plane.check(log)
+	if err != nil {
+		return err
+	}
+	if err := u.node.check(log); err != nil {
+		return err
+	}
+
 	// 1. who may come in
 	adminFile, nodeKey, err := u.keys()
 	if err != nil {
@@ -105,8 +114,7 @@ func (u *upFlags) run(ctx context.Context, shown *metrics, out io.Writer, log *s
 	defer kept.close()
 
 	// 3. what is decided, and how it is asked for
-	pl, err := u.plane.listen(ctx, kept, log)
-	if err != nil {
+	if err := pl.listen(ctx, kept); err != nil {
 		return err
 	}
 	ready := make(chan struct{})
