@@ -56,7 +56,7 @@ func (g *Gateway) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// *grpc.ClientConn is what the state is asked of.
+// A *grpc.ClientConn is what the state is asked of.
 var _ interface{ GetState() connectivity.State } = (*grpc.ClientConn)(nil)
 
 // begin counts a request for an API. The writer is to be used for the answer,
@@ -91,8 +91,12 @@ func (a *answer) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// Flush implements http.Flusher, for those who do not know Unwrap.
-func (a *answer) Flush() { _ = http.NewResponseController(a.ResponseWriter).Flush() }
+// FlushError is for http.ResponseController, which would take Flush otherwise
+// and not hear of a client that is gone.
+func (a *answer) FlushError() error { return http.NewResponseController(a.ResponseWriter).Flush() }
+
+// Flush implements http.Flusher, for those who do not know the others.
+func (a *answer) Flush() { _ = a.FlushError() }
 
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
