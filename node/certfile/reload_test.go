@@ -2,6 +2,7 @@ package certfile
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"testing"
 	"time"
@@ -69,5 +70,33 @@ func TestTrustIsReadAgainWhenItChanges(t *testing.T) {
 	s.Write("ca.pem", ca)
 	if !get().ClientCAs.Equal(other.Pool) {
 		t.Error("the new file is not what is trusted")
+	}
+}
+
+// Roots are replaced one after the other: meanwhile both are trusted.
+func TestSeveralAuthoritiesInAFileAreAllTrusted(t *testing.T) {
+	s, other := certtest.New(t), certtest.New(t)
+	own, err := os.ReadFile(s.File("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := os.ReadFile(other.File("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write("both.pem", append(own, theirs...))
+	conf, err := Client{CA: s.File("both.pem")}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, site := range map[string]*certtest.Signer{"own": s, "other": other} {
+		site.Make("server", 2)
+		pair, err := tls.LoadX509KeyPair(site.File("server.pem"), site.File("server.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: conf.RootCAs, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
