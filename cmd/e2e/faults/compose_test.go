@@ -38,7 +38,6 @@ type compose struct {
 type box struct {
 	id      string
 	release release
-	paused  bool
 	before  string // logs of the containers it has had before
 }
 
@@ -305,15 +304,23 @@ func (c *compose) operate(beside *part, data []byte, args ...string) (string, er
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		return "", err
 	}
-	command := []string{"run", "--rm", "--network=container:" + c.box(beside).id, "--volumes-from=" + c.box(beside).id, "-v", file + ":" + inside + ":ro"}
+	id := c.box(beside).id
+	network := "none" // where the part does not run
+	if pid, err := c.pid(beside); err == nil && pid > 0 {
+		network = "container:" + id
+	}
+	command := []string{"run", "--rm", "--network=" + network, "--volumes-from=" + id, "-v", file + ":" + inside + ":ro"}
 	for _, e := range c.access {
-		command = append(command, "-e", e)
+		name, _, _ := strings.Cut(e, "=")
+		command = append(command, "-e", name) // the value, which may be a secret, is in our own environment
 	}
 	command = append(command, c.image)
 	for _, a := range args {
 		command = append(command, strings.ReplaceAll(a, dataFile, inside))
 	}
-	return output(exec.Command("docker", command...))
+	cmd := exec.Command("docker", command...)
+	cmd.Env = append(os.Environ(), c.access...)
+	return output(cmd)
 }
 
 func (c *compose) close() {
