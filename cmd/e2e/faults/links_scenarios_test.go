@@ -63,13 +63,9 @@ func badLinks() []scenario {
 				}
 			}
 		}),
-		broken("20 % loss between everyone but users", func(_ context.Context, r *run) {
-			for i, a := range r.parts {
-				for _, b := range r.parts[i+1:] {
-					r.links.lose(r, a, b, 0.2)
-				}
-			}
-		}),
+		lossy("20 % loss between nodes and control planes", node, plane),
+		lossy("20 % loss between control planes and etcd", plane, member),
+		lossy("20 % loss between etcd's members", member, member),
 	}
 }
 
@@ -80,4 +76,18 @@ func each(do func(t testing.TB, a, b *part), r *run, one *part, others []*part) 
 			do(r, one, p)
 		}
 	}
+}
+
+// lossy is a scenario in which a fifth of all packets is lost between parts of
+// two kinds, in both directions.
+func lossy(name string, one, other kind) scenario {
+	return broken(name, func(_ context.Context, r *run) {
+		for i, a := range r.parts {
+			for _, b := range r.parts[i+1:] {
+				if a.kind == one && b.kind == other || a.kind == other && b.kind == one {
+					r.links.lose(r, a, b, 0.2)
+				}
+			}
+		}
+	})
 }
