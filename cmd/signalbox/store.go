@@ -57,7 +57,13 @@ func (e *etcdFlags) open(log *slog.Logger) (*store, error) {
 
 // openEmbedded starts an etcd member in this process, alone.
 func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*store, error) {
-	member, err := embedded.Start(ctx, embedded.Config{DataDir: dir, Logger: log})
+	return openMember(ctx, embedded.Config{DataDir: dir}, log)
+}
+
+// openMember is openEmbedded for one that is configured.
+func openMember(ctx context.Context, c embedded.Config, log *slog.Logger) (*store, error) {
+	c.Logger = log
+	member, err := embedded.Start(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -16,10 +16,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"signalbox/controlplane/auth"
 	"signalbox/node"
+	"signalbox/store/etcd/embedded"
 )
 
 // upFlags are those of `signalbox up`.
@@ -87,11 +87,8 @@ func (u *upFlags) openUp(f *pflag.FlagSet) {
 	u.plane.plaintext = true
 }
 
-// run starts the parts, in the order data flows, and stops when one of them
-// does. Nothing outlives it.
+// run runs the whole until ctx ends.
 func (u *upFlags) run(ctx context.Context, shown *metrics, out io.Writer, log *slog.Logger) error {
-
-	// 0. whether it can work at all
 	pl, err := u.plane.check(log)
 	if err != nil {
 		return err
@@ -99,102 +96,26 @@ func (u *upFlags) run(ctx context.Context, shown *metrics, out io.Writer, log *s
 	if err := u.node.check(log); err != nil {
 		return err
 	}
-
-	// 1. who may come in
 	adminFile, nodeKey, err := u.keys()
 	if err != nil {
 		return err
 	}
-
-	// 2. what is kept
-	kept, err := openEmbedded(ctx, filepath.Join(u.data, "etcd"), log)
-	if err != nil {
-		return err
-	}
-	defer kept.close()
-
-	// 3. what is decided, and how it is asked for
-	if err := pl.listen(ctx, kept); err != nil {
-		return err
-	}
-	ready := make(chan struct{})
-	pl.config.NodeKey = nodeKey
-	pl.config.Ready = func(string) { close(ready) }
-
-	// 4. what is done
-	n, err := u.newNode(ctx, pl, nodeKey, log)
-	if err != nil {
-		pl.abandon()
-		return err
-	}
-	shown.addStore(kept)
-	shown.addPlane(pl)
-	shown.add(n)
-	shown.certificates(n.Certificates)
-
-	// The control plane outlives the node, so that the node can take its leave.
-	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
-	stopped := func() {}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return pl.run(planeCtx) })
-	g.Go(func() error {
-		defer stopPlane()
-		select { // it would complain of a control plane that is starting
-		case <-ready:
-		case <-ctx.Done():
-		}
-		return n.Run(ctx)
-	})
-	g.Go(func() error { return u.serveDemo(ctx, log) })
-	g.Go(func() error {
-		select {
-		case <-ready:
-		case <-ctx.Done():
-			return nil
-		}
-		if awaitReady(ctx, n) {
-			stopped = notifyReady(ctx, log)
-			u.say(out, pl, n, adminFile)
-		}
-		return nil
-	})
-	err = g.Wait()
-	stopped()
-	return err
-}
-
-// newNode returns the node of this process, with its addresses bound.
-func (u *upFlags) newNode(ctx context.Context, pl *plane, key string, log *slog.Logger) (*node.Node, error) {
 	c, err := u.node.config(log)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	own, err := pl.local()
-	if err != nil {
-		return nil, err
-	}
-	c.ControlPlanes, c.Key, c.AllowPlaintext = []string{own}, key, true
-	c.InProcess = true
 	c.StateDir = filepath.Join(u.data, "node")
-	n, err := node.New(c)
-	if err != nil {
-		return nil, &usageError{err}
+	stopped := func() {}
+	defer func() { stopped() }()
+	w := &whole{
+		plane: pl, etcd: embedded.Config{DataDir: filepath.Join(u.data, "etcd")}, node: c, nodeKey: nodeKey, shown: shown, log: log,
+		beside: []func(context.Context) error{func(ctx context.Context) error { return u.serveDemo(ctx, log) }},
+		ready: func(ctx context.Context, pl *plane, n *node.Node) {
+			stopped = notifyReady(ctx, log)
+			u.say(out, pl, n, adminFile)
+		},
 	}
-	return n, bindHint(n.Listen(ctx))
-}
-
-// awaitReady waits until the node is ready, or ctx ends.
-func awaitReady(ctx context.Context, n *node.Node) bool {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !n.Ready() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
+	return w.run(ctx)
 }
 
 // keys finds the secrets of the admin's key and of the node's, or makes them:

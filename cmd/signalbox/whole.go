@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"signalbox/node"
+	"signalbox/store/etcd/embedded"
+)
+
+// A whole is everything in one process: a control plane with its gateway, one
+// node, and an etcd of their own.
+type whole struct {
+	plane   *plane          // whose flags are checked, and which listens nowhere yet
+	etcd    embedded.Config // where and how things are kept
+	nodeKey string          // secret of the node's key
+	// node says what the node does with its traffic; where it is fed from is
+	// filled in.
+	node  node.Config
+	shown *metrics
+	// prepare is called when the control plane serves, before the node does.
+	// Nil is nothing to do.
+	prepare func(context.Context, *plane) error
+	// ready is called when the node serves.
+	ready func(context.Context, *plane, *node.Node)
+	// beside is what else runs, for as long as all else does.
+	beside []func(context.Context) error
+	log    *slog.Logger
+}
+
+// run starts the parts, in the order data flows, and stops when one of them
+// does. Nothing outlives it.
+func (w *whole) run(ctx context.Context) error {
+	// 1. what is kept
+	kept, err := openMember(ctx, w.etcd, w.log)
+	if err != nil {
+		return err
+	}
+	defer kept.close()
+
+	// 2. what is decided, and how it is asked for
+	pl := w.plane
+	if err := pl.listen(ctx, kept); err != nil {
+		return err
+	}
+	serves := make(chan struct{})
+	pl.config.NodeKey = w.nodeKey
+	pl.config.Ready = func(string) { close(serves) }
+
+	// 3. what is done
+	n, err := w.newNode(ctx)
+	if err != nil {
+		pl.abandon()
+		return err
+	}
+	w.shown.addStore(kept)
+	w.shown.addPlane(pl)
+	w.shown.add(n)
+	w.shown.certificates(n.Certificates)
+
+	// The control plane outlives the node, so that the node can take its leave.
+	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(ctx))
+	prepared := make(chan struct{})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return pl.run(planeCtx) })
+	g.Go(func() error {
+		defer stopPlane()
+		select { // it would complain of a control plane that is starting
+		case <-serves:
+			if w.prepare != nil {
+				if err := w.prepare(ctx, pl); err != nil {
+					return err
+				}
+			}
+			close(prepared)
+		case <-ctx.Done():
+		}
+		return n.Run(ctx)
+	})
+	for _, run := range w.beside {
+		g.Go(func() error { return run(ctx) })
+	}
+	g.Go(func() error {
+		select {
+		case <-prepared:
+		case <-ctx.Done():
+			return nil
+		}
+		if awaitReady(ctx, n) {
+			w.ready(ctx, pl, n)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// newNode returns the node of this process, with its addresses bound.
+func (w *whole) newNode(ctx context.Context) (*node.Node, error) {
+	own, err := w.plane.local()
+	if err != nil {
+		return nil, err
+	}
+	c := w.node
+	c.ControlPlanes, c.Key, c.AllowPlaintext = []string{own}, w.nodeKey, true
+	c.InProcess = true
+	n, err := node.New(c)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return n, bindHint(n.Listen(ctx))
+}
+
+// awaitReady waits until the node is ready, or ctx ends.
+func awaitReady(ctx context.Context, n *node.Node) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !n.Ready() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
