@@ -72,7 +72,9 @@ func (k *Keeper) where(ctx context.Context) (place, error) {
 func (k *Keeper) read(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
 	for patience := attemptTimeout; ; patience += patience / 2 {
 		attempt, cancel := context.WithTimeout(ctx, patience)
-		resp, err := k.client.Txn(attempt).Then(ops...).Commit()
+		resp, err := led(attempt, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+			return k.client.Txn(ctx).Then(ops...).Commit()
+		})
 		hangs := attempt.Err() != nil && ctx.Err() == nil
 		cancel()
 		if err == nil {

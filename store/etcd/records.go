@@ -25,7 +25,9 @@ func (k *Keeper) Commit(ctx context.Context, txn store.Txn) (store.Revision, err
 	conditions, found := k.conditions(txn)
 	stamp := random()
 	changes := k.changes(txn, values, stamp)
-	resp, err := k.client.Txn(ctx).If(conditions...).Then(changes...).Else(found...).Commit()
+	resp, err := led(ctx, func(ctx context.Context) (*clientv3.TxnResponse, error) {
+		return k.client.Txn(ctx).If(conditions...).Then(changes...).Else(found...).Commit()
+	})
 	if errors.Is(rpctypes.Error(err), rpctypes.ErrNoSpace) {
 		rev, err := k.afterAll(ctx, stamp, seen.rev)
 		if err != nil {

@@ -94,7 +94,7 @@ func (l *lab) byGRPC(ctx context.Context, api signalboxv1.RouteServiceClient, c 
 type said struct {
 	Route  restRoute
 	Result struct{ Version struct{ Revision string } }
-	Error  struct{ Status, Message string }
+	Error  struct{ Status, Message, Reason string }
 }
 
 // restRoute is a route in JSON.
@@ -130,6 +130,9 @@ func (l *lab) byREST(ctx context.Context, url string, c history.Call) history.An
 		return a
 	}
 	a.Outcome = ofREST(c, s.Error.Status, s.Error.Message)
+	if a.Outcome == history.Unknown && s.Error.Reason == "NOTHING_WRITTEN" {
+		a.Outcome = history.Refused
+	}
 	return a
 }
 
@@ -139,16 +142,11 @@ func number(s string) int64 {
 	return n
 }
 
-// ofREST is history.Of for an error that came by REST, whose message alone says
-// whether it is certain that nothing was done.
+// ofREST is history.Of for an error that came by REST, without its reason.
 func ofREST(c history.Call, name, message string) history.Outcome {
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
 		if strings.EqualFold(name, strings.ReplaceAll(snake(code.String()), " ", "_")) {
-			outcome := history.Of(c, status.Error(code, message))
-			if outcome == history.Unknown && isCertain(message) {
-				return history.Refused
-			}
-			return outcome
+			return history.Of(c, status.Error(code, message))
 		}
 	}
 	return history.Unknown
