@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -61,8 +62,10 @@ func TestFaults(t *testing.T) {
 	results, machine := &table{}, &watch{}
 	t.Cleanup(func() { results.print(os.Stdout) })
 	watching, halt := context.WithCancel(ctx)
+	var watched sync.WaitGroup
+	watched.Go(func() { machine.run(watching) })
+	defer watched.Wait()
 	defer halt()
-	go machine.run(watching)
 
 	l := newLab(ctx, t)
 	base := history.Call{Kind: history.Put, Route: "open", Value: "open"}

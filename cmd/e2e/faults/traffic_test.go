@@ -119,10 +119,12 @@ func (u *traffic) again(ctx context.Context, n *part, what string, open func(con
 		progress := func() { began = time.Now() }
 		progress()
 		stays, leave := context.WithCancel(ctx)
-		go leaves(stays, n, leave)
+		var leaving sync.WaitGroup
+		leaving.Go(func() { leaves(stays, n, leave) })
 		err := open(stays, n, progress)
 		left := stays.Err() != nil
 		leave()
+		leaving.Wait()
 		if err != nil && !left {
 			u.failed(n, what, began, err)
 			pause(ctx, requestEvery)
