@@ -5,7 +5,12 @@ package certfile
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 )
 
 // A Server names the files of a listener, all PEM. The zero value is none.
@@ -16,6 +21,17 @@ type Server struct {
 	ClientCA string
 	// ClientOptional lets in clients that have no certificate at all.
 	ClientOptional bool
+	// ClientRequired asks clients for a certificate, without ClientCA for one
+	// that the system's authorities signed.
+	ClientRequired bool
+	// Passphrase decrypts the key.
+	Passphrase string
+	// Versions are the least and the greatest version of TLS, as crypto/tls has
+	// them. Default: from TLS 1.2.
+	Versions [2]uint16
+	// Ciphers are the cipher suites of TLS 1.2, separated by commas, as
+	// crypto/tls has them in decimal. Default: those of Go.
+	Ciphers string
 }
 
 // Check says what is wrong with what is given.
@@ -35,7 +51,7 @@ func (s Server) Config(failed func(error)) (*tls.Config, error) {
 	if err := s.Check(); err != nil || s.Cert == "" {
 		return nil, err
 	}
-	own := &certificate{certFile: s.Cert, keyFile: s.Key, failed: failed}
+	own := &certificate{certFile: s.Cert, keyFile: s.Key, passphrase: s.Passphrase, failed: failed}
 	if _, err := own.get(); err != nil {
 		return nil, err
 	}
@@ -43,6 +59,14 @@ func (s Server) Config(failed func(error)) (*tls.Config, error) {
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() },
+	}
+	if s.Versions[0] != 0 {
+		conf.MinVersion = s.Versions[0]
+	}
+	conf.MaxVersion = s.Versions[1]
+	conf.CipherSuites = s.suites()
+	if s.ClientRequired && s.ClientCA == "" {
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	if s.ClientCA == "" {
 		return conf, nil
@@ -59,6 +83,16 @@ func (s Server) Config(failed func(error)) (*tls.Config, error) {
 	return conf, nil
 }
 
+// suites are the cipher suites, nil for Go's.
+func (s Server) suites() (all []uint16) {
+	for text := range strings.SplitSeq(s.Ciphers, ",") {
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil {
+			all = append(all, uint16(n))
+		}
+	}
+	return all
+}
+
 // A Client says how a server is reached. The zero value is in the clear.
 type Client struct {
 	// Enabled turns on TLS; so does any of the others.
@@ -71,6 +105,11 @@ type Client struct {
 	// ServerName is what the server's certificate must be for. Default: the
 	// host that is connected to.
 	ServerName string
+	// Insecure takes any certificate of the server.
+	Insecure bool
+	// ExtraCA, PEM, holds more who sign the server's certificate, beside CA or
+	// the system's.
+	ExtraCA string
 }
 
 // Check says what is wrong with what is given.
@@ -86,13 +125,10 @@ func (c Client) Config() (*tls.Config, error) {
 	if err := c.Check(); err != nil || c == (Client{}) {
 		return nil, err
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
-	if c.CA != "" {
-		pool, err := readPool(c.CA)
-		if err != nil {
-			return nil, err
-		}
-		conf.RootCAs = pool
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName, InsecureSkipVerify: c.Insecure} //nolint:gosec // when that is wanted
+	var err error
+	if conf.RootCAs, err = c.roots(); err != nil {
+		return nil, err
 	}
 	if c.Cert != "" {
 		own := &certificate{certFile: c.Cert, keyFile: c.Key}
@@ -102,4 +138,26 @@ func (c Client) Config() (*tls.Config, error) {
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get() }
 	}
 	return conf, nil
+}
+
+// roots are those who sign the server's certificate, nil for the system's.
+func (c Client) roots() (pool *x509.CertPool, err error) {
+	if c.CA != "" {
+		if pool, err = readPool(c.CA); err != nil {
+			return nil, err
+		}
+	}
+	if c.ExtraCA == "" {
+		return pool, nil
+	}
+	if pool == nil {
+		if pool, err = x509.SystemCertPool(); err != nil {
+			pool = x509.NewCertPool()
+		}
+	}
+	extra, err := os.ReadFile(c.ExtraCA)
+	if err == nil && !pool.AppendCertsFromPEM(extra) {
+		err = fmt.Errorf("%s: no certificate in PEM form is in it", c.ExtraCA)
+	}
+	return pool, err
 }

@@ -17,6 +17,8 @@ const lookAgain = time.Second
 // there cannot be used, the last that could be is.
 type certificate struct {
 	certFile, keyFile string
+	// passphrase is of the key; empty if it is not encrypted.
+	passphrase string
 	// failed, if set, is told of files that cannot be used.
 	failed func(error)
 
@@ -39,7 +41,7 @@ func (c *certificate) get() (*tls.Certificate, error) {
 		return c.pair, nil
 	}
 	c.stamp = stamp
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	pair, err := loadPair(c.certFile, c.keyFile, c.passphrase)
 	if err != nil && c.pair == nil {
 		return nil, err
 	}
