@@ -44,6 +44,12 @@ type Config struct {
 	// AnonymousKey is the API key of requests to the CHP API that bring none,
 	// for CHP's mode without a token. Default: they are refused.
 	AnonymousKey string
+	// ObserveCHP is told of every call of the CHP API once it was answered.
+	// Default: nobody is.
+	ObserveCHP func(chp.Call)
+	// CHPElsewhere answers paths that no API has as CHP does, where our own
+	// answers would be taken for somebody else's. Default: as /v1 does.
+	CHPElsewhere bool
 	// AllowedOrigins are the origins whose pages may call /v1 from a browser,
 	// each as "https://host", or "*" for all. Default: none.
 	AllowedOrigins []string
@@ -76,6 +82,8 @@ type Gateway struct {
 	health http.Handler
 	log    *slog.Logger
 
+	chpElsewhere bool
+
 	conn    grpc.ClientConnInterface
 	metrics metrics
 }
@@ -88,12 +96,16 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 		events: sse.New(conn, sse.Config{Heartbeat: cfg.Heartbeat, Log: cfg.Log}),
 		health: newHealth(conn, cfg.Log),
 		log:    cfg.Log,
-		conn:   conn, metrics: newMetrics(),
+
+		chpElsewhere: cfg.CHPElsewhere,
+
+		conn: conn, metrics: newMetrics(),
 		chp: chp.New(conn, chp.Config{
 			HostRouting:  cfg.HostRouting,
 			WaitTimeout:  cfg.WaitTimeout,
 			MaxBody:      cfg.MaxBody,
 			AnonymousKey: cfg.AnonymousKey,
+			Observe:      cfg.ObserveCHP,
 			Version:      cfg.Version,
 			Log:          cfg.Log,
 		}),
@@ -171,6 +183,10 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, api string) {
 	case apiHealth:
 		g.health.ServeHTTP(w, r)
 	default:
+		if g.chpElsewhere {
+			g.chp.ServeHTTP(w, r)
+			return
+		}
 		if r.URL.Path == "/" {
 			w.Header().Set("Location", "docs/") // relative, for proxies that add a prefix
 			w.WriteHeader(http.StatusFound)

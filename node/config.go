@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"signalbox/node/certfile"
+	"signalbox/node/proxy"
 	"signalbox/proto/rules"
 )
 
@@ -56,6 +57,16 @@ type Config struct {
 	// AllowUnixUpstreams lets whoever may write routes reach the unix sockets
 	// of this machine.
 	AllowUnixUpstreams bool
+	// Upstreams says which certificates https upstreams, and those asked for
+	// error pages, must have and are shown, where a route does not say
+	// otherwise. Default: of the system's authorities, and none.
+	Upstreams certfile.Client
+	// Hold is how long requests that come before the node has a table wait for
+	// one, instead of being answered 503. Default: not at all.
+	Hold time.Duration
+	// Observe is told of every exchange when it is over, by many goroutines at
+	// once, and must not wait for anything. Default: nobody is.
+	Observe func(proxy.Exchange)
 	// AccessLogSample logs every n-th exchange. Default 0: only failures;
 	// 1 is all, -1 nothing.
 	AccessLogSample int
@@ -70,7 +81,8 @@ type Config struct {
 
 // A Listener is where public traffic of one listener name comes in.
 type Listener struct {
-	// Addr is what to listen on, "host:port".
+	// Addr is what to listen on, "host:port", or "unix:" and the path of a
+	// socket.
 	Addr string
 	// TLS names its certificate. Default: in the clear.
 	TLS certfile.Server

@@ -58,14 +58,18 @@ func New(c Config) (*Node, error) {
 	}
 	n := &Node{conf: c, log: c.Log, epoch: time.Now().UnixNano(), book: report.New(),
 		wake: make(chan struct{}, 1), descs: newDescs()}
-	n.pools = upstream.New(upstream.Config{AllowUnix: c.AllowUnixUpstreams})
+	secure, err := c.Upstreams.Config()
+	if err != nil {
+		return nil, fmt.Errorf("upstream TLS: %w", err)
+	}
+	n.pools = upstream.New(upstream.Config{AllowUnix: c.AllowUnixUpstreams, TLS: secure})
 	n.proxy = proxy.New(proxy.Config{
-		Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample,
+		Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample, TLS: secure, Observe: c.Observe,
 		Ready: func() bool { return n.table.served.Load() },
 	})
 	n.table = &table{
 		node: c.ID, server: n.proxy, log: c.Log, wanted: n.want,
-		routes: route.New(route.Config{UnixSockets: c.AllowUnixUpstreams}),
+		routes: route.New(route.Config{UnixSockets: c.AllowUnixUpstreams}), first: make(chan struct{}),
 	}
 	if c.StateDir != "" {
 		n.keep = newKeeper(c.StateDir, c.Log)

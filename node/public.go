@@ -32,7 +32,7 @@ func (n *Node) bind(ctx context.Context, name string) (*front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", name, err)
 	}
-	inner, err := new(net.ListenConfig).Listen(ctx, "tcp", l.Addr)
+	inner, err := listen.Bind(ctx, l.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", name, err)
 	}
@@ -58,6 +58,7 @@ type gate struct {
 }
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.node.table.await(r.Context(), g.node.conf.Hold)
 	if g.node.draining.Load() && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close") // on HTTP/2 this is a GOAWAY
 	}

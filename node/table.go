@@ -1,9 +1,12 @@
 package node
 
 import (
+	"context"
 	"log/slog"
 	"maps"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"signalbox/node/feed"
 	"signalbox/node/route"
@@ -34,12 +37,28 @@ type table struct {
 	keep func(applied)
 	// served says that there was a first change.
 	served atomic.Bool
+	first  chan struct{} // closed at that change
+	once   sync.Once
 	// wholes and changes count what was applied.
 	wholes, changes atomic.Uint64
 
 	// The applying goroutine's alone.
 	routes    *route.Table
 	listeners map[string]*signalboxv1.Listener
+}
+
+// await waits until there was a first change, at most for limit.
+func (t *table) await(ctx context.Context, limit time.Duration) {
+	if limit <= 0 || t.served.Load() {
+		return
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-t.first:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // sorted is a change, by kind.
@@ -60,6 +79,11 @@ func (t *table) Apply(c *feed.Change) feed.Outcome {
 		t.keep(toKeep(c, o))
 	}
 	t.served.Store(true)
+	t.once.Do(func() {
+		if t.first != nil {
+			close(t.first)
+		}
+	})
 	if c.Whole {
 		t.wholes.Add(1)
 	} else {

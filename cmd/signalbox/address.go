@@ -1,31 +1,46 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
+
+	"signalbox/node/listen"
 )
 
 // checkAddress refuses what is no address to listen at.
 func checkAddress(flag, addr string) error {
+	if strings.HasPrefix(addr, listen.UnixPrefix) {
+		return nil
+	}
 	_, port, err := net.SplitHostPort(addr)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return &usageError{fmt.Errorf("--%s %q must be HOST:PORT, or :PORT for every address of this machine", flag, addr)}
+		return &usageError{fmt.Errorf("--%s %q must be HOST:PORT, or :PORT for every address of this machine, or unix:PATH", flag, addr)}
 	}
 	return nil
 }
 
-// listenTCP binds an address, and names the flag it came from if it cannot.
+// listenTCP is listenAt for addresses that must have a port.
 func listenTCP(flag, addr string) (net.Listener, error) {
+	if strings.HasPrefix(addr, listen.UnixPrefix) {
+		return nil, &usageError{fmt.Errorf("--%s %q must be HOST:PORT, or :PORT for every address of this machine", flag, addr)}
+	}
+	return listenAt(flag, addr)
+}
+
+// listenAt binds an address, and names the flag it came from if it cannot.
+func listenAt(flag, addr string) (net.Listener, error) {
 	if err := checkAddress(flag, addr); err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", addr)
+	ln, err := listen.Bind(context.Background(), addr) // it takes no time
 	if err != nil {
 		var deepest *os.SyscallError
 		if errors.As(err, &deepest) {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"signalbox/gateway"
+	"signalbox/gateway/chp"
 )
 
 // gatewayFlags are a gateway's, alone and in a control plane.
@@ -22,6 +23,15 @@ type gatewayFlags struct {
 	origins []string
 	hosts   bool
 	wait    time.Duration
+
+	chp chpGateway // of `signalbox chp`
+}
+
+// chpGateway is what a gateway does only as a drop-in for CHP.
+type chpGateway struct {
+	anonymous string         // the key of CHP calls without one; empty for none
+	observe   func(chp.Call) // is told of CHP calls; nil for nobody
+	only      bool           // what no API has is answered as by CHP
 }
 
 func (g *gatewayFlags) add(f *pflag.FlagSet) {
@@ -57,11 +67,12 @@ func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log
 	}
 	handler, err := gateway.New(conn, gateway.Config{
 		HostRouting: g.hosts, WaitTimeout: g.wait, AllowedOrigins: g.origins, Version: version, Log: log,
+		AnonymousKey: g.chp.anonymous, ObserveCHP: g.chp.observe, CHPElsewhere: g.chp.only,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	ln, err := listenTCP("api-listen", g.addr)
+	ln, err := listenAt("api-listen", g.addr)
 	if err != nil {
 		return nil, nil, err
 	}

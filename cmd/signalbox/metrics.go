@@ -104,7 +104,7 @@ func (m *metricsFlags) listen(part string, plaintext bool, log *slog.Logger) (*m
 	if err != nil {
 		return nil, err
 	}
-	if s.listener, err = listenTCP("metrics-listen", m.addr); err != nil {
+	if s.listener, err = listenAt("metrics-listen", m.addr); err != nil {
 		return nil, err
 	}
 	s.certificate("metrics", secure)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"signalbox/controlplane"
@@ -53,7 +54,10 @@ type plane struct {
 	grpc    net.Listener
 	api     net.Listener // nil without a gateway
 	gateway *http.Server
-	front   net.Listener // the gateway's own way to the gRPC API
+	front   net.Listener             // the gateway's own way to the gRPC API
+	conn    grpc.ClientConnInterface // over the same; nil without a gateway
+	// opened is when the gateway begins to answer; nil is at once.
+	opened  <-chan struct{}
 	node    net.Listener // the own way of a node in this process, when others need TLS
 	secure  *tls.Config  // of the gRPC API; nil in the clear
 	creds   credentials.TransportCredentials
@@ -130,7 +134,7 @@ func (pl *plane) listenAPI() error {
 		_ = conn.Close()
 		return err
 	}
-	pl.front = local
+	pl.front, pl.conn = local, conn
 	pl.close = func() { _ = conn.Close() }
 	return nil
 }
@@ -179,6 +183,12 @@ func (pl *plane) run(ctx context.Context) error {
 		if pl.gateway == nil {
 			<-gctx.Done()
 			return nil
+		}
+		if pl.opened != nil {
+			select {
+			case <-pl.opened:
+			case <-gctx.Done():
+			}
 		}
 		return serveHTTP(gctx, pl.gateway, pl.api, pl.log)
 	})

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"signalbox/node/certfile"
+	"signalbox/node/listen"
 )
 
 // serverTLS is the files of a listener, as flags.
@@ -82,6 +84,9 @@ func guard(flag, addr string, encrypted, allowed bool) error {
 
 // loopback reports whether an address can be reached from this machine only.
 func loopback(flag, addr string) (bool, error) {
+	if strings.HasPrefix(addr, listen.UnixPrefix) {
+		return true, nil
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false, &usageError{fmt.Errorf("--%s %q must be HOST:PORT", flag, addr)}

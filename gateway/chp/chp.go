@@ -62,6 +62,9 @@ type Config struct {
 	// AnonymousKey is the API key of requests that bring none, for CHP's mode
 	// without a token. Default: they are refused.
 	AnonymousKey string
+	// Observe is told of every call once it was answered. Nil means that nobody
+	// is.
+	Observe func(Call)
 	// Version is the software version GET /api answers.
 	Version string
 	// Log hears of failures that are not the client's. Default: nobody does.
@@ -104,6 +107,15 @@ const maxAnswer = 320 << 20
 // ServeHTTP answers one request. It must not stand behind an http.ServeMux,
 // which redirects the paths that keys may have.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.cfg.Observe != nil {
+		h.observed(w, r, h.serve)
+		return
+	}
+	h.serve(w, r)
+}
+
+// serve answers one request.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	spec, err := target(r.URL)
 	if err == nil {
 		err = h.keys.check(spec.key)
@@ -115,6 +127,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		text(w, http.StatusBadRequest, err.Error())
 		return
+	}
+	if !spec.root {
+		note(r.Context(), func(c *Call) { c.Key, c.Table = spec.key, spec.table })
 	}
 	do := h.method(r.Method, spec)
 	if do == nil {

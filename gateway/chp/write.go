@@ -31,6 +31,7 @@ func (h *Handler) post(w http.ResponseWriter, r *http.Request, key string) error
 	if err != nil {
 		return err
 	}
+	note(r.Context(), func(c *Call) { c.Target = p.target })
 	name, taken := routeName(key), 0
 	for range attempts {
 		req := h.putRequest(key, name, p, found)

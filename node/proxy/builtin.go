@@ -53,6 +53,7 @@ func (x *exchange) say(status int, header, value, body string) {
 	if x.mustClose() || x.r.ContentLength != 0 && x.r.ProtoMajor == 1 { // nobody reads the body
 		h["Connection"] = []string{"close"}
 	}
+	x.sayKeepAlive(h)
 	x.started = true
 	x.answered(status)
 	x.w.WriteHeader(status)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -144,10 +145,10 @@ func (e *errorPages) ask(ctx context.Context, client *http.Client, status int, u
 
 // pageClient is what asks for error pages: straight, as it is told, and without
 // taking anything apart.
-func pageClient() *http.Client {
+func pageClient(secure *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
+			TLSClientConfig: secure.Clone(), DisableCompression: true, MaxIdleConnsPerHost: 4, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -47,11 +48,17 @@ type exchange struct {
 	addr     string          // of it, as it was dialed
 	attempts int
 	status   int
-	counted  bool // the meter knows the status
-	started  bool // the response's header is written, if perhaps not sent
-	dirty    bool // something is written and not sent
-	failed   *failure
-	aborted  bool // the client's stream was ended abruptly
+	// answeredEarly says that no route was looked for, matching how long that
+	// took, active that the exchange counted as its route's activity.
+	answeredEarly bool
+	matching      time.Duration
+	active        atomic.Bool
+
+	counted bool // the meter knows the status
+	started bool // the response's header is written, if perhaps not sent
+	dirty   bool // something is written and not sent
+	failed  *failure
+	aborted bool // the client's stream was ended abruptly
 
 	received, sent atomic.Int64
 	moved          atomic.Int64 // when something did, in nanoseconds since 1970
@@ -82,6 +89,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if x.builtin() {
+		x.answeredEarly = true
 		return
 	}
 	if bad := x.accept(); bad != nil {
@@ -124,7 +132,7 @@ func (x *exchange) accept() *failure {
 	if bad := x.parseTarget(); bad != nil {
 		return bad
 	}
-	r, ok := x.front.handler.table.Load().Match(route.Host(x.r.Host), x.path.Clean)
+	r, ok := x.match()
 	if !ok {
 		return &failure{status: http.StatusNotFound, reason: ReasonNoRoute, side: SideClient, text: "nothing is served here"}
 	}
@@ -132,12 +140,22 @@ func (x *exchange) accept() *failure {
 	x.policy = r.Under(x.rules.defaults)
 	x.ctx, x.cancel = context.WithCancelCause(x.r.Context())
 	x.served.life.begin(x)
-	if x.policy.Idle > 0 {
+	if x.policy.Idle > 0 || x.policy.UpgradeIdle > 0 {
 		x.moved.Store(x.begun.UnixNano())
 		x.idle = time.AfterFunc(time.Hour, x.checkIdle)
-		x.idle.Reset(x.policy.Idle) // not before checkIdle can see the timer
+		x.idle.Reset(cmp.Or(x.policy.Idle, x.policy.UpgradeIdle)) // not before checkIdle can see the timer
 	}
 	return nil
+}
+
+// match finds the route, and how long that takes if somebody wants to know.
+func (x *exchange) match() (*route.Route, bool) {
+	var begun time.Time
+	if x.front.handler.cfg.Observe != nil {
+		begun = time.Now()
+		defer func() { x.matching = time.Since(begun) }()
+	}
+	return x.front.handler.table.Load().Match(route.Host(x.r.Host), x.path.Clean)
 }
 
 // end is called when the exchange is over, however it ended.
@@ -151,6 +169,9 @@ func (x *exchange) end() {
 	}
 	x.meter.ended(x)
 	x.log()
+	if tell := x.front.handler.cfg.Observe; tell != nil {
+		x.observe(tell)
+	}
 	if x.body != nil && !x.aborted {
 		x.body.linger()
 	}
@@ -196,7 +217,15 @@ func (x *exchange) stopped() bool {
 
 // checkIdle ends the exchange if nothing has moved for too long.
 func (x *exchange) checkIdle() {
-	rest := x.policy.Idle - time.Duration(time.Now().UnixNano()-x.moved.Load())
+	limit := x.policy.Idle
+	if x.stream.Load() != nil {
+		limit = x.policy.UpgradeIdle
+	}
+	if limit <= 0 { // it may come to another once the protocol is switched
+		x.idle.Reset(max(x.policy.Idle, x.policy.UpgradeIdle))
+		return
+	}
+	rest := limit - time.Duration(time.Now().UnixNano()-x.moved.Load())
 	if rest <= 0 {
 		x.stop(errIdle)
 		return
@@ -211,6 +240,7 @@ func (x *exchange) touch(counts bool) {
 		x.moved.Store(now.UnixNano())
 	}
 	if counts {
+		x.active.Store(true)
 		x.served.life.counts.Touch(now)
 	}
 }

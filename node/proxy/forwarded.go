@@ -23,7 +23,7 @@ type origin struct {
 func originOf(remote string, l *listener) origin {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
-		return origin{}
+		return origin{trusted: l.trustUnix}
 	}
 	o := origin{peer: host}
 	if len(l.trusted) > 0 {

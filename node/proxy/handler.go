@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -24,6 +25,12 @@ type Config struct {
 	// Ready tells whether there is a table to serve. Nil means that there
 	// always is.
 	Ready func() bool
+	// TLS says how those who are asked for error pages are reached over https;
+	// nil means by the system's authorities.
+	TLS *tls.Config
+	// Observe is told of every exchange when it is over, by the goroutine that
+	// carried it, and must not wait for anything. Nil means that nobody is.
+	Observe func(Exchange)
 	// Log gets failures and accesses; nil means nobody does.
 	Log *slog.Logger
 	// Sample logs every n-th exchange. Zero means that only failures are
@@ -69,7 +76,7 @@ func New(cfg Config) *Handler {
 	if cfg.Book == nil {
 		cfg.Book = report.New()
 	}
-	h := &Handler{cfg: cfg, pages: pageClient(), descs: newDescs(), begun: time.Now(), fronts: map[string]*front{}, rules: map[string]*listener{}}
+	h := &Handler{cfg: cfg, pages: pageClient(cfg.TLS), descs: newDescs(), begun: time.Now(), fronts: map[string]*front{}, rules: map[string]*listener{}}
 	h.base, h.end = context.WithCancelCause(context.Background())
 	h.table.Store(route.New(route.Config{}))
 	return h

@@ -18,13 +18,17 @@ const defaultIdle = 75 * time.Second
 // A listener is a listener's record, compiled. It never changes.
 type listener struct {
 	trusted []netip.Prefix
+	// trustUnix says that peers on unix sockets are trusted.
+	trustUnix bool
 	// defaults are what a route's policy falls back to.
 	defaults *route.Policy
 	// allowed are the header names that pass in spite of a "_" or "." in them.
 	allowed map[string]bool
 	details bool
-	idle    time.Duration
-	pages   *errorPages
+	// keepAlive says so in answers on connections that stay open.
+	keepAlive bool
+	idle      time.Duration
+	pages     *errorPages
 	// failure is what is answered in place of 502 and 504; 0 is nothing.
 	failure int
 	// health is a target that is answered before all routes; empty for none.
@@ -45,13 +49,14 @@ func compile(rec *signalboxv1.Listener) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{
-		defaults: route.Defaults(rec.GetRouteDefaults()),
-		allowed:  map[string]bool{},
-		details:  rec.GetErrorDetails(),
-		idle:     defaultIdle,
-		failure:  int(rec.GetUpstreamFailureStatus()),
-		health:   rec.GetHealthPath(),
-		redirect: rec.GetHttpsRedirect() != nil,
+		defaults:  route.Defaults(rec.GetRouteDefaults()),
+		allowed:   map[string]bool{},
+		details:   rec.GetErrorDetails(),
+		keepAlive: rec.GetKeepAliveHeader(),
+		idle:      defaultIdle,
+		failure:   int(rec.GetUpstreamFailureStatus()),
+		health:    rec.GetHealthPath(),
+		redirect:  rec.GetHttpsRedirect() != nil,
 	}
 	if p := rec.GetHttpsRedirect().GetPort(); p != 0 && p != 443 {
 		l.redirectPort = strconv.Itoa(int(p))
@@ -64,6 +69,10 @@ func compile(rec *signalboxv1.Listener) (*listener, error) {
 		l.idle = d.AsDuration()
 	}
 	for _, s := range rec.GetTrustedProxies() {
+		if s == rules.UnixPeers {
+			l.trustUnix = true
+			continue
+		}
 		p, err := rules.Prefix(s)
 		if err != nil {
 			return nil, err

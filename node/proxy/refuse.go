@@ -22,6 +22,7 @@ func (x *exchange) refuse(f *failure) {
 	if x.mustClose() {
 		h["Connection"] = []string{"close"}
 	}
+	x.sayKeepAlive(h)
 	if x.isGRPC() {
 		x.refuseGRPC(h, f)
 		return

@@ -57,7 +57,16 @@ func (x *exchange) copyHeader(res *http.Response) (announced int) {
 	if x.mustClose() {
 		h["Connection"] = []string{"close"}
 	}
+	x.sayKeepAlive(h)
 	return announced
+}
+
+// sayKeepAlive says that the connection stays open where the listener wants it
+// said. Where net/http knows better it takes it back.
+func (x *exchange) sayKeepAlive(h http.Header) {
+	if x.rules.keepAlive && x.r.ProtoMajor == 1 && x.r.ProtoMinor >= 1 && h["Connection"] == nil {
+		h["Connection"] = []string{"keep-alive"}
+	}
 }
 
 // mustClose tells whether the client's connection can carry no more requests:

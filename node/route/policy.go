@@ -36,8 +36,9 @@ type Policy struct {
 	Connect time.Duration
 	// Response bounds the wait for the response header; 0 is no bound.
 	Response time.Duration
-	// Idle ends an exchange on which nothing moved for this long; 0 is never.
-	Idle time.Duration
+	// Idle ends an exchange on which nothing moved for this long, UpgradeIdle
+	// one whose protocol was switched; 0 is never.
+	Idle, UpgradeIdle time.Duration
 	// Close ends running exchanges Grace after the route was removed.
 	// Otherwise they run to their end.
 	Close bool
@@ -156,6 +157,8 @@ func (p *saidPolicy) overlay(out *Policy) {
 	given(p.GetConnectTimeout(), &out.Connect)
 	given(p.GetResponseTimeout(), &out.Response)
 	given(p.GetIdleTimeout(), &out.Idle)
+	given(p.GetIdleTimeout(), &out.UpgradeIdle)
+	given(p.GetUpgradeIdleTimeout(), &out.UpgradeIdle)
 	given(p.GetRemovalGrace(), &out.Grace)
 }
 

@@ -18,6 +18,9 @@ func Listener(l *signalboxv1.Listener) error {
 	var f findings
 	f.wrap("name", simple(l.GetName()))
 	for i, p := range l.GetTrustedProxies() {
+		if p == UnixPeers {
+			continue
+		}
 		_, err := Prefix(p)
 		f.wrap(fmt.Sprintf("trusted_proxies[%d]", i), err)
 	}
@@ -40,6 +43,9 @@ func Listener(l *signalboxv1.Listener) error {
 	}
 	return f.err()
 }
+
+// UnixPeers stands among a listener's trusted proxies for peers on unix sockets.
+const UnixPeers = "unix"
 
 // Prefix reads an address or CIDR prefix; an address is a prefix of itself.
 func Prefix(s string) (netip.Prefix, error) {

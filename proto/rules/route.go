@@ -116,6 +116,7 @@ func policy(p *signalboxv1.RoutePolicy) error {
 	duration(&f, "connect_timeout", p.GetConnectTimeout(), time.Millisecond)
 	duration(&f, "response_timeout", p.GetResponseTimeout(), time.Millisecond)
 	duration(&f, "idle_timeout", p.GetIdleTimeout(), time.Millisecond)
+	duration(&f, "upgrade_idle_timeout", p.GetUpgradeIdleTimeout(), 0)
 	duration(&f, "removal_grace", p.GetRemovalGrace(), 0)
 	return f.err()
 }

@@ -33,8 +33,8 @@ type Listener struct {
 	// node binds by default is called "public".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Trusted proxies are addresses or CIDR prefixes whose forwarding headers
-	// are believed. Default: nobody's are, and what clients send in them is
-	// replaced.
+	// are believed; "unix" stands for peers on unix sockets. Default: nobody's
+	// are, and what clients send in them is replaced.
 	TrustedProxies []string `protobuf:"bytes,2,rep,name=trusted_proxies,json=trustedProxies,proto3" json:"trusted_proxies,omitempty"`
 	// Route defaults are used where a route's policy leaves a field out.
 	RouteDefaults *RoutePolicy `protobuf:"bytes,3,opt,name=route_defaults,json=routeDefaults,proto3" json:"route_defaults,omitempty"`
@@ -66,8 +66,12 @@ type Listener struct {
 	// Https redirect answers every request 301 with the same URL in https; no
 	// route is served. Default: off.
 	HttpsRedirect *HttpsRedirect `protobuf:"bytes,11,opt,name=https_redirect,json=httpsRedirect,proto3" json:"https_redirect,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Keep alive header, when set, says "Connection: keep-alive" in answers to
+	// HTTP/1.1 clients whose connection stays open. That goes without saying (RFC
+	// 9112, section 9.3), and yet some look for it. Default: off.
+	KeepAliveHeader bool `protobuf:"varint,12,opt,name=keep_alive_header,json=keepAliveHeader,proto3" json:"keep_alive_header,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Listener) Reset() {
@@ -175,6 +179,13 @@ func (x *Listener) GetHttpsRedirect() *HttpsRedirect {
 		return x.HttpsRedirect
 	}
 	return nil
+}
+
+func (x *Listener) GetKeepAliveHeader() bool {
+	if x != nil {
+		return x.KeepAliveHeader
+	}
+	return false
 }
 
 // ErrorPages say what is sent when a node answers itself.
@@ -821,7 +832,7 @@ var File_signalbox_v1_listener_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_listener_proto_rawDesc = "" +
 	"\n" +
-	"\x1bsignalbox/v1/listener.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17signalbox/v1/meta.proto\x1a\x18signalbox/v1/route.proto\"\x9e\x04\n" +
+	"\x1bsignalbox/v1/listener.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17signalbox/v1/meta.proto\x1a\x18signalbox/v1/route.proto\"\xca\x04\n" +
 	"\bListener\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0ftrusted_proxies\x18\x02 \x03(\tR\x0etrustedProxies\x12@\n" +
@@ -836,7 +847,8 @@ const file_signalbox_v1_listener_proto_rawDesc = "" +
 	"\vhealth_path\x18\n" +
 	" \x01(\tR\n" +
 	"healthPath\x12B\n" +
-	"\x0ehttps_redirect\x18\v \x01(\v2\x1b.signalbox.v1.HttpsRedirectR\rhttpsRedirect\"\xb2\x01\n" +
+	"\x0ehttps_redirect\x18\v \x01(\v2\x1b.signalbox.v1.HttpsRedirectR\rhttpsRedirect\x12*\n" +
+	"\x11keep_alive_header\x18\f \x01(\bR\x0fkeepAliveHeader\"\xb2\x01\n" +
 	"\n" +
 	"ErrorPages\x129\n" +
 	"\x05pages\x18\x01 \x03(\v2#.signalbox.v1.ErrorPages.PagesEntryR\x05pages\x12\x16\n" +

@@ -525,9 +525,13 @@ type RoutePolicy struct {
 	ResponseHeaders *HeaderChanges `protobuf:"bytes,12,opt,name=response_headers,json=responseHeaders,proto3" json:"response_headers,omitempty"`
 	// Location says how redirections to the upstream itself are rewritten.
 	// Default: not at all.
-	Location      *LocationRewrite `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Location *LocationRewrite `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`
+	// Upgrade idle timeout takes the place of idle_timeout once the protocol was
+	// switched, as for WebSockets, which may have pings of their own; 0 is never.
+	// Default: idle_timeout.
+	UpgradeIdleTimeout *durationpb.Duration `protobuf:"bytes,14,opt,name=upgrade_idle_timeout,json=upgradeIdleTimeout,proto3" json:"upgrade_idle_timeout,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *RoutePolicy) Reset() {
@@ -647,6 +651,13 @@ func (x *RoutePolicy) GetResponseHeaders() *HeaderChanges {
 func (x *RoutePolicy) GetLocation() *LocationRewrite {
 	if x != nil {
 		return x.Location
+	}
+	return nil
+}
+
+func (x *RoutePolicy) GetUpgradeIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.UpgradeIdleTimeout
 	}
 	return nil
 }
@@ -1806,7 +1817,7 @@ const file_signalbox_v1_route_proto_rawDesc = "" +
 	"\binsecure\x18\x01 \x01(\bR\binsecure\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +
 	"serverName\x12\x0e\n" +
-	"\x02ca\x18\x03 \x01(\tR\x02ca\"\x96\x06\n" +
+	"\x02ca\x18\x03 \x01(\tR\x02ca\"\xe3\x06\n" +
 	"\vRoutePolicy\x12&\n" +
 	"\fstrip_prefix\x18\x01 \x01(\bH\x00R\vstripPrefix\x88\x01\x01\x12,\n" +
 	"\x04host\x18\x02 \x01(\x0e2\x18.signalbox.v1.HostHeaderR\x04host\x12\x1a\n" +
@@ -1823,7 +1834,8 @@ const file_signalbox_v1_route_proto_rawDesc = "" +
 	"forwarding\x12D\n" +
 	"\x0frequest_headers\x18\v \x01(\v2\x1b.signalbox.v1.HeaderChangesR\x0erequestHeaders\x12F\n" +
 	"\x10response_headers\x18\f \x01(\v2\x1b.signalbox.v1.HeaderChangesR\x0fresponseHeaders\x129\n" +
-	"\blocation\x18\r \x01(\v2\x1d.signalbox.v1.LocationRewriteR\blocationB\x0f\n" +
+	"\blocation\x18\r \x01(\v2\x1d.signalbox.v1.LocationRewriteR\blocation\x12K\n" +
+	"\x14upgrade_idle_timeout\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x12upgradeIdleTimeoutB\x0f\n" +
 	"\r_strip_prefixB\x15\n" +
 	"\x13_drop_upstream_path\"\x97\x01\n" +
 	"\rHeaderChanges\x126\n" +
@@ -1998,49 +2010,50 @@ var file_signalbox_v1_route_proto_depIdxs = []int32{
 	8,  // 13: signalbox.v1.RoutePolicy.request_headers:type_name -> signalbox.v1.HeaderChanges
 	8,  // 14: signalbox.v1.RoutePolicy.response_headers:type_name -> signalbox.v1.HeaderChanges
 	9,  // 15: signalbox.v1.RoutePolicy.location:type_name -> signalbox.v1.LocationRewrite
-	26, // 16: signalbox.v1.HeaderChanges.set:type_name -> signalbox.v1.HeaderChanges.SetEntry
-	10, // 17: signalbox.v1.RouteObserved.counters:type_name -> signalbox.v1.RouteCounters
-	29, // 18: signalbox.v1.RouteObserved.last_activity:type_name -> google.protobuf.Timestamp
-	3,  // 19: signalbox.v1.RouteEntry.route:type_name -> signalbox.v1.Route
-	11, // 20: signalbox.v1.RouteEntry.observed:type_name -> signalbox.v1.RouteObserved
-	3,  // 21: signalbox.v1.PutRouteRequest.route:type_name -> signalbox.v1.Route
-	30, // 22: signalbox.v1.PutRouteRequest.wait:type_name -> signalbox.v1.Wait
-	28, // 23: signalbox.v1.PutRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
-	3,  // 24: signalbox.v1.PutRouteResponse.route:type_name -> signalbox.v1.Route
-	31, // 25: signalbox.v1.PutRouteResponse.result:type_name -> signalbox.v1.WriteResult
-	3,  // 26: signalbox.v1.GetRouteResponse.route:type_name -> signalbox.v1.Route
-	11, // 27: signalbox.v1.GetRouteResponse.observed:type_name -> signalbox.v1.RouteObserved
-	29, // 28: signalbox.v1.ListRoutesRequest.inactive_since:type_name -> google.protobuf.Timestamp
-	4,  // 29: signalbox.v1.ListRoutesRequest.match:type_name -> signalbox.v1.Match
-	12, // 30: signalbox.v1.ListRoutesResponse.routes:type_name -> signalbox.v1.RouteEntry
-	32, // 31: signalbox.v1.ListRoutesResponse.version:type_name -> signalbox.v1.Version
-	30, // 32: signalbox.v1.DeleteRouteRequest.wait:type_name -> signalbox.v1.Wait
-	28, // 33: signalbox.v1.DeleteRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
-	31, // 34: signalbox.v1.DeleteRouteResponse.result:type_name -> signalbox.v1.WriteResult
-	3,  // 35: signalbox.v1.BatchPutRoutesRequest.routes:type_name -> signalbox.v1.Route
-	30, // 36: signalbox.v1.BatchPutRoutesRequest.wait:type_name -> signalbox.v1.Wait
-	28, // 37: signalbox.v1.BatchPutRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
-	31, // 38: signalbox.v1.BatchPutRoutesResponse.result:type_name -> signalbox.v1.WriteResult
-	30, // 39: signalbox.v1.BatchDeleteRoutesRequest.wait:type_name -> signalbox.v1.Wait
-	28, // 40: signalbox.v1.BatchDeleteRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
-	31, // 41: signalbox.v1.BatchDeleteRoutesResponse.result:type_name -> signalbox.v1.WriteResult
-	13, // 42: signalbox.v1.RouteService.PutRoute:input_type -> signalbox.v1.PutRouteRequest
-	15, // 43: signalbox.v1.RouteService.GetRoute:input_type -> signalbox.v1.GetRouteRequest
-	17, // 44: signalbox.v1.RouteService.ListRoutes:input_type -> signalbox.v1.ListRoutesRequest
-	19, // 45: signalbox.v1.RouteService.DeleteRoute:input_type -> signalbox.v1.DeleteRouteRequest
-	21, // 46: signalbox.v1.RouteService.BatchPutRoutes:input_type -> signalbox.v1.BatchPutRoutesRequest
-	23, // 47: signalbox.v1.RouteService.BatchDeleteRoutes:input_type -> signalbox.v1.BatchDeleteRoutesRequest
-	14, // 48: signalbox.v1.RouteService.PutRoute:output_type -> signalbox.v1.PutRouteResponse
-	16, // 49: signalbox.v1.RouteService.GetRoute:output_type -> signalbox.v1.GetRouteResponse
-	18, // 50: signalbox.v1.RouteService.ListRoutes:output_type -> signalbox.v1.ListRoutesResponse
-	20, // 51: signalbox.v1.RouteService.DeleteRoute:output_type -> signalbox.v1.DeleteRouteResponse
-	22, // 52: signalbox.v1.RouteService.BatchPutRoutes:output_type -> signalbox.v1.BatchPutRoutesResponse
-	24, // 53: signalbox.v1.RouteService.BatchDeleteRoutes:output_type -> signalbox.v1.BatchDeleteRoutesResponse
-	48, // [48:54] is the sub-list for method output_type
-	42, // [42:48] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	28, // 16: signalbox.v1.RoutePolicy.upgrade_idle_timeout:type_name -> google.protobuf.Duration
+	26, // 17: signalbox.v1.HeaderChanges.set:type_name -> signalbox.v1.HeaderChanges.SetEntry
+	10, // 18: signalbox.v1.RouteObserved.counters:type_name -> signalbox.v1.RouteCounters
+	29, // 19: signalbox.v1.RouteObserved.last_activity:type_name -> google.protobuf.Timestamp
+	3,  // 20: signalbox.v1.RouteEntry.route:type_name -> signalbox.v1.Route
+	11, // 21: signalbox.v1.RouteEntry.observed:type_name -> signalbox.v1.RouteObserved
+	3,  // 22: signalbox.v1.PutRouteRequest.route:type_name -> signalbox.v1.Route
+	30, // 23: signalbox.v1.PutRouteRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 24: signalbox.v1.PutRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
+	3,  // 25: signalbox.v1.PutRouteResponse.route:type_name -> signalbox.v1.Route
+	31, // 26: signalbox.v1.PutRouteResponse.result:type_name -> signalbox.v1.WriteResult
+	3,  // 27: signalbox.v1.GetRouteResponse.route:type_name -> signalbox.v1.Route
+	11, // 28: signalbox.v1.GetRouteResponse.observed:type_name -> signalbox.v1.RouteObserved
+	29, // 29: signalbox.v1.ListRoutesRequest.inactive_since:type_name -> google.protobuf.Timestamp
+	4,  // 30: signalbox.v1.ListRoutesRequest.match:type_name -> signalbox.v1.Match
+	12, // 31: signalbox.v1.ListRoutesResponse.routes:type_name -> signalbox.v1.RouteEntry
+	32, // 32: signalbox.v1.ListRoutesResponse.version:type_name -> signalbox.v1.Version
+	30, // 33: signalbox.v1.DeleteRouteRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 34: signalbox.v1.DeleteRouteRequest.wait_timeout:type_name -> google.protobuf.Duration
+	31, // 35: signalbox.v1.DeleteRouteResponse.result:type_name -> signalbox.v1.WriteResult
+	3,  // 36: signalbox.v1.BatchPutRoutesRequest.routes:type_name -> signalbox.v1.Route
+	30, // 37: signalbox.v1.BatchPutRoutesRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 38: signalbox.v1.BatchPutRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
+	31, // 39: signalbox.v1.BatchPutRoutesResponse.result:type_name -> signalbox.v1.WriteResult
+	30, // 40: signalbox.v1.BatchDeleteRoutesRequest.wait:type_name -> signalbox.v1.Wait
+	28, // 41: signalbox.v1.BatchDeleteRoutesRequest.wait_timeout:type_name -> google.protobuf.Duration
+	31, // 42: signalbox.v1.BatchDeleteRoutesResponse.result:type_name -> signalbox.v1.WriteResult
+	13, // 43: signalbox.v1.RouteService.PutRoute:input_type -> signalbox.v1.PutRouteRequest
+	15, // 44: signalbox.v1.RouteService.GetRoute:input_type -> signalbox.v1.GetRouteRequest
+	17, // 45: signalbox.v1.RouteService.ListRoutes:input_type -> signalbox.v1.ListRoutesRequest
+	19, // 46: signalbox.v1.RouteService.DeleteRoute:input_type -> signalbox.v1.DeleteRouteRequest
+	21, // 47: signalbox.v1.RouteService.BatchPutRoutes:input_type -> signalbox.v1.BatchPutRoutesRequest
+	23, // 48: signalbox.v1.RouteService.BatchDeleteRoutes:input_type -> signalbox.v1.BatchDeleteRoutesRequest
+	14, // 49: signalbox.v1.RouteService.PutRoute:output_type -> signalbox.v1.PutRouteResponse
+	16, // 50: signalbox.v1.RouteService.GetRoute:output_type -> signalbox.v1.GetRouteResponse
+	18, // 51: signalbox.v1.RouteService.ListRoutes:output_type -> signalbox.v1.ListRoutesResponse
+	20, // 52: signalbox.v1.RouteService.DeleteRoute:output_type -> signalbox.v1.DeleteRouteResponse
+	22, // 53: signalbox.v1.RouteService.BatchPutRoutes:output_type -> signalbox.v1.BatchPutRoutesResponse
+	24, // 54: signalbox.v1.RouteService.BatchDeleteRoutes:output_type -> signalbox.v1.BatchDeleteRoutesResponse
+	49, // [49:55] is the sub-list for method output_type
+	43, // [43:49] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_route_proto_init() }
