@@ -110,7 +110,7 @@ func Write(w http.ResponseWriter, err error) {
 // What gRPC's own errors about connections look like: unsent of calls that no
 // control plane can have seen, inside of all.
 var (
-	unsent = regexp.MustCompile(`Error while dialing|waiting for connections|name resolver|zero addresses`)
+	unsent = regexp.MustCompile(`Error while dialing|waiting for connections|name resolver|zero addresses|health check failure`)
 	inside = regexp.MustCompile(unsent.String() + `|connection error|transport|error reading from server|\b(tcp|unix) `)
 )
 
