@@ -178,7 +178,7 @@ func isClear(message string) bool {
 	}
 	for _, known := range []string{
 		"it is not known whether this was written", "no control plane", "no answer",
-		"deadline exceeded", "does not answer", "health check", "RST_STREAM", "connection", "EOF", "dial tcp", "error reading from server", "transport",
+		"deadline exceeded", "does not answer", "RST_STREAM", "connection", "EOF", "dial tcp", "error reading from server", "transport",
 	} {
 		if strings.Contains(message, known) {
 			return true
