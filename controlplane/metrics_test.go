@@ -100,11 +100,15 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Hello{Hello: &signalboxv1.Hello{Node: "n", Epoch: 1}}})
-	say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: &signalboxv1.Feed{}}})
+	ask := func() { say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: &signalboxv1.Feed{}}}) }
+	ask()
 	for served := false; !served; {
 		m, err := node.Recv()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if m.GetUnfed() != nil { // it has no lease yet
+			ask()
 		}
 		u := m.GetUpdate()
 		if served = u != nil && u.GetPart() == u.GetParts(); served {
