@@ -100,7 +100,9 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Hello{Hello: &signalboxv1.Hello{Node: "n", Epoch: 1}}})
-	ask := func() { say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: &signalboxv1.Feed{}}}) }
+	ask := func() {
+		say(&signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Feed{Feed: &signalboxv1.Feed{}}})
+	}
 	ask()
 	for served := false; !served; {
 		m, err := node.Recv()

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/test/bufconn"
+
+	"signalbox/proto/probe"
 )
 
 // maxMessage is the largest message a client takes: a page of routes with
@@ -26,7 +28,7 @@ const maxMessage = 64 << 20
 // hang.
 const everyReplica = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 
-var healthyReplica = `{"loadBalancingConfig": [{"` + probing + `": {}}], "healthCheckConfig": {"serviceName": ""}}`
+var healthyReplica = `{"loadBalancingConfig": [{"` + probe.Policy + `": {}}], "healthCheckConfig": {"serviceName": ""}}`
 
 // dialOptions are those of every connection to control planes.
 func dialOptions(creds *tls.Config, service string) []grpc.DialOption {

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
+	"signalbox/proto/probe"
 	"signalbox/store"
 )
 
@@ -122,7 +123,11 @@ func Open(cfg Config) (*Keeper, error) {
 				MaxDelay:   maxReconnect,
 			},
 			MinConnectTimeout: cmp.Or(cfg.DialTimeout, 3*time.Second),
-		})},
+		}),
+			// The client's own policy sends to members that hang.
+			grpc.WithDisableServiceConfig(),
+			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"` + probe.Policy + `": {}}]}`),
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)

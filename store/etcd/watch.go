@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+
+	"signalbox/store"
 )
 
 const (
@@ -23,10 +25,12 @@ const (
 	pageBytes          = 4 << 20
 	// pageTimeout bounds the wait for one page.
 	pageTimeout = 30 * time.Second
-	// progressInterval is how often a watcher asks how far it has seen. It
-	// must be well below the time for which history is kept, or a follower of
-	// a quiet store that reconnects has to begin anew.
-	progressInterval = time.Minute
+	// progressInterval is how often a watcher asks how far it has seen, and
+	// silence how long a member may say nothing to that: then it hangs, and
+	// another is asked. It is well below the time for which history is kept, or
+	// a follower of a quiet store that reconnects would have to begin anew.
+	progressInterval = time.Second
+	silence          = 4 * time.Second
 )
 
 // span is a range of keys, by its first key and the one after its last.
@@ -77,6 +81,8 @@ func (k *Keeper) watch(ctx context.Context, s span, after int64, opened func(), 
 		cancel()
 		return rpctypes.Error(err)
 	}
+	silent := time.AfterFunc(silence, cancel)
+	defer silent.Stop()
 	asking := make(chan struct{})
 	go func() {
 		defer close(asking)
@@ -88,7 +94,11 @@ func (k *Keeper) watch(ctx context.Context, s span, after int64, opened func(), 
 	}()
 	var events []*mvccpb.Event
 	for {
+		silent.Reset(silence)
 		resp, err := stream.Recv()
+		if !silent.Stop() { // it ran out, whatever came then
+			return fmt.Errorf("%w: the member says nothing", store.ErrUnavailable)
+		}
 		if err != nil {
 			return rpctypes.Error(err)
 		}

@@ -1,4 +1,8 @@
-package main
+// Package probe is a load balancing policy of gRPC's that goes around servers
+// that hang. Their connections stay, a health watch of theirs says nothing, and
+// gRPC's own keepalive asks no more often than every 10 s: what is sent to them
+// until then waits in vain.
+package probe
 
 import (
 	"context"
@@ -18,33 +22,33 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// How often a control plane is asked whether it is there, and how long it may
-// take to say so. gRPC's own keepalive asks every 10 s at the most, and a
-// health watch of one that hangs says nothing at all.
+// How often a server is asked whether it is there, and how long it may take to
+// say so.
 const (
-	probeEvery   = time.Second
-	probeTimeout = 2 * time.Second
+	every   = time.Second
+	timeout = 2 * time.Second
 )
 
-// errSilent is what calls fail with while no control plane answers.
-var errSilent = status.Error(codes.Unavailable, "the control plane does not answer")
+// errSilent is what calls fail with while no server answers.
+var errSilent = status.Error(codes.Unavailable, "the server does not answer")
 
-// probing is the name of a load balancing policy: calls go to control planes in
-// turn, but to none that has lost touch with its store, nor to one that hangs.
-// gRPC takes policies by name, and has them registered before it is used.
-var probing = func(name string) string {
-	balancer.Register(probingBuilder(name))
+// Policy is the name to put into a service config: calls go to servers in turn,
+// but to none that hangs. Where the config has a health check too, those that
+// say they do not serve are left out as well. gRPC takes policies by name, and
+// has them registered before it is used.
+var Policy = func(name string) string {
+	balancer.Register(builder(name))
 	return name
 }("signalbox_probing")
 
-// probingBuilder is gRPC's round_robin, with a probe of each connection.
-type probingBuilder string
+// builder is gRPC's round_robin, with a probe of each connection.
+type builder string
 
 // Name implements balancer.Builder.
-func (b probingBuilder) Name() string { return string(b) }
+func (b builder) Name() string { return string(b) }
 
 // Build implements balancer.Builder.
-func (probingBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+func (builder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 	one := balancer.Get(pickfirst.Name)
 	return inTurn{endpointsharding.NewBalancer(cc, opts, func(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 		return one.Build(&probed{ClientConn: cc}, opts)
@@ -60,7 +64,7 @@ func (b inTurn) UpdateClientConnState(s balancer.ClientConnState) error {
 	return b.Balancer.UpdateClientConnState(s)
 }
 
-// A probed is one control plane as its balancer sees it: failing, while the
+// A probed is one server as its balancer sees it: failing, while the
 // probes say so.
 type probed struct {
 	balancer.ClientConn
@@ -126,7 +130,7 @@ func (p *probed) Build(conn any) (balancer.Producer, func()) {
 }
 
 func (p *probed) probe(ctx context.Context, health healthv1.HealthClient) {
-	tick := time.NewTicker(probeEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -134,7 +138,7 @@ func (p *probed) probe(ctx context.Context, health healthv1.HealthClient) {
 		case <-ctx.Done():
 			return
 		}
-		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		probe, cancel := context.WithTimeout(ctx, timeout)
 		_, err := health.Check(probe, new(healthv1.HealthCheckRequest))
 		silent := errors.Is(probe.Err(), context.DeadlineExceeded)
 		cancel()
