@@ -33,7 +33,10 @@ var errNotServed = errors.New("written, but not every live node serves it")
 
 func exitCode(err error) int {
 	var usage *usageError
+	var said exitStatus
 	switch {
+	case errors.As(err, &said):
+		return int(said)
 	case err == nil, errors.Is(err, context.Canceled):
 		return exitOK
 	case errors.As(err, &usage):

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,7 +19,7 @@ func main() {
 	defer stop()
 	// A second signal ends the process at once.
 	defer context.AfterFunc(ctx, stop)()
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, byName(os.Args)))
 }
 
 // run carries out a command line and returns the process's exit code.
@@ -26,7 +27,7 @@ func run(ctx context.Context, args []string) int {
 	root := newRoot() //nolint:contextcheck // commands get theirs when they are run
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && exitCode(err) != exitOK {
+	if said := exitStatus(0); err != nil && exitCode(err) != exitOK && !errors.As(err, &said) {
 		fmt.Fprintln(os.Stderr, "signalbox:", describe(err))
 	}
 	return exitCode(err)
