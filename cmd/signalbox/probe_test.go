@@ -17,9 +17,11 @@ import (
 type freezable struct {
 	*health.Server
 	frozen atomic.Bool
+	asked  atomic.Int32
 }
 
 func (f *freezable) Check(ctx context.Context, req *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+	f.asked.Add(1)
 	if f.frozen.Load() {
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -56,4 +58,20 @@ func TestWritesGoAroundWhoHangs(t *testing.T) {
 	hanging.health.frozen.Store(false)
 	hanging.writes.Store(0)
 	until("both are written to again", some)
+}
+
+// Where none is known to answer, they are called all the same: it may be the
+// caller that stood still.
+func TestWritesGoToWhoeverIsThereWhenAllSeemToHang(t *testing.T) {
+	only := &replica{name: "only", health: &freezable{Server: health.NewServer()}}
+	only.health.frozen.Store(true)
+	routes := between(t, time.Hour, only)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for only.health.asked.Load() < 3 { // so that one has gone unanswered
+		if _, err := routes.PutRoute(ctx, &signalboxv1.PutRouteRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Millisecond)
+	}
 }

@@ -8,32 +8,27 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
-	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/balancer/endpointsharding"
 	"google.golang.org/grpc/balancer/pickfirst"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/status"
 )
 
 // How often a server is asked whether it is there, and how long it may take to
 // say so.
 const (
 	every   = time.Second
-	timeout = 2 * time.Second
+	timeout = time.Second
 )
 
-// errSilent is what calls fail with while no server answers.
-var errSilent = status.Error(codes.Unavailable, "the server does not answer")
-
 // Policy is the name to put into a service config: calls go to servers in turn,
-// but to none that hangs. Where the config has a health check too, those that
+// but to none that hangs, unless all do. Where the config has a health check too, those that
 // say they do not serve are left out as well. gRPC takes policies by name, and
 // has them registered before it is used.
 var Policy = func(name string) string {
@@ -50,7 +45,7 @@ func (b builder) Name() string { return string(b) }
 // Build implements balancer.Builder.
 func (builder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 	one := balancer.Get(pickfirst.Name)
-	return inTurn{endpointsharding.NewBalancer(cc, opts, func(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+	return inTurn{endpointsharding.NewBalancer(answering{cc}, opts, func(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 		return one.Build(&probed{ClientConn: cc}, opts)
 	}, endpointsharding.Options{})}
 }
@@ -64,8 +59,44 @@ func (b inTurn) UpdateClientConnState(s balancer.ClientConnState) error {
 	return b.Balancer.UpdateClientConnState(s)
 }
 
-// A probed is one server as its balancer sees it: failing, while the
-// probes say so.
+// answering has calls go to those of the connected servers that answer, or to
+// all of them: when none does, it may be we who were stopped.
+type answering struct{ balancer.ClientConn }
+
+// UpdateState implements balancer.ClientConn.
+func (a answering) UpdateState(s balancer.State) {
+	if s.ConnectivityState == connectivity.Ready {
+		var good turns
+		for _, child := range endpointsharding.ChildStatesFromPicker(s.Picker) {
+			if p, ok := child.State.Picker.(picker); ok && child.State.ConnectivityState == connectivity.Ready && !p.silent {
+				good.pickers = append(good.pickers, p.Picker)
+			}
+		}
+		if len(good.pickers) > 0 {
+			s.Picker = &good
+		}
+	}
+	a.ClientConn.UpdateState(s)
+}
+
+// turns takes pickers in turn.
+type turns struct {
+	pickers []balancer.Picker
+	next    atomic.Uint64
+}
+
+// Pick implements balancer.Picker.
+func (t *turns) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	return t.pickers[t.next.Add(1)%uint64(len(t.pickers))].Pick(info)
+}
+
+// A picker is one server's, and knows whether that answers.
+type picker struct {
+	balancer.Picker
+	silent bool
+}
+
+// A probed is one server as its balancer sees it.
 type probed struct {
 	balancer.ClientConn
 
@@ -100,9 +131,7 @@ func (p *probed) UpdateState(s balancer.State) {
 // tell passes the state on. Whoever calls it holds mu.
 func (p *probed) tell() {
 	s := p.state
-	if p.silent && s.ConnectivityState == connectivity.Ready {
-		s = balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(errSilent)}
-	}
+	s.Picker = picker{s.Picker, p.silent}
 	p.ClientConn.UpdateState(s)
 }
 
