@@ -25,7 +25,7 @@ import (
 const (
 	maxReceive    = 16 << 20
 	pingAtMost    = time.Second // how often a client may ping
-	pingEvery     = 5 * time.Second
+	pingEvery     = 2 * time.Second
 	pingTimeout   = 3 * time.Second
 	streamsAtMost = 10_000
 	// window is how much may be under way to us. gRPC would find a size by
