@@ -60,6 +60,9 @@ func dial(addresses []string, creds *tls.Config, service string, more ...grpc.Di
 	var all resolver.State
 	for _, a := range addresses {
 		host, _, _ := net.SplitHostPort(a)
+		if creds != nil && creds.ServerName != "" {
+			host = creds.ServerName
+		}
 		all.Addresses = append(all.Addresses, resolver.Address{Addr: a, ServerName: host})
 	}
 	list.InitialState(all)

@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"signalbox/store/etcd"
 )
 
 // upkeepCommands look after an etcd that runs, with etcd's own API: it is for
@@ -53,7 +55,7 @@ func (u *upkeep) with(ctx context.Context, f func(context.Context, *clientv3.Cli
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: u.etcd.endpoints, TLS: secure, Username: u.etcd.user, Password: u.etcd.password,
-		DialTimeout: answerTimeout, Logger: zap.NewNop(),
+		DialTimeout: answerTimeout, Logger: zap.NewNop(), DialOptions: etcd.ServerName(secure),
 	})
 	if err != nil {
 		return u.plain(ctx, err)

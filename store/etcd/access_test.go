@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,11 @@ func TestEtcdCanBeReachedWithTLSAlone(t *testing.T) {
 	commit(t, k, route("a", "one"))
 	tb.reach(head(t, k))
 
+	port := m.ClientAddrs()[0][strings.LastIndexByte(m.ClientAddrs()[0], ':'):]
+	elsewhere := conf.Clone()
+	elsewhere.ServerName = "etcd.internal"
+	commit(t, open(t, etcd.Config{Endpoints: []string{"https://localhost" + port}, TLS: elsewhere}), route("a", "two"))
+
 	conf = conf.Clone()
 	conf.Certificates = nil
 	stranger := open(t, etcd.Config{Endpoints: []string{"https://" + m.ClientAddrs()[0]}, TLS: conf})
@@ -127,6 +133,7 @@ func certificate(t *testing.T) (embedded.TLS, *tls.Config) {
 		Subject:               pkix.Name{CommonName: "test"},
 		NotAfter:              time.Now().Add(time.Hour),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames:              []string{"etcd.internal"},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,

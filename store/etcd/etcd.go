@@ -115,19 +115,20 @@ func Open(cfg Config) (*Keeper, error) {
 		DialKeepAliveTime:    keepAliveTime,
 		DialKeepAliveTimeout: keepAliveTimeout,
 		Logger:               zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{
-				BaseDelay:  100 * time.Millisecond,
-				Multiplier: 1.6,
-				Jitter:     0.2,
-				MaxDelay:   maxReconnect,
-			},
-			MinConnectTimeout: cmp.Or(cfg.DialTimeout, 3*time.Second),
-		}),
+		DialOptions: append([]grpc.DialOption{
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff: backoff.Config{
+					BaseDelay:  100 * time.Millisecond,
+					Multiplier: 1.6,
+					Jitter:     0.2,
+					MaxDelay:   maxReconnect,
+				},
+				MinConnectTimeout: cmp.Or(cfg.DialTimeout, 3*time.Second),
+			}),
 			// The client's own policy sends to members that hang.
 			grpc.WithDisableServiceConfig(),
 			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"` + probe.Policy + `": {}}]}`),
-		},
+		}, ServerName(cfg.TLS)...),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
