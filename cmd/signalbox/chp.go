@@ -94,6 +94,7 @@ func runCHP(ctx context.Context, args []string, out, errs io.Writer) error {
 
 // run serves until ctx ends.
 func (c *chpFlags) run(ctx context.Context, log *chpLog) error {
+	pages := dirStamp(c.errorPath) // before they are read, so that no change is missed
 	records, err := c.listeners()
 	if err != nil {
 		return err
@@ -159,7 +160,7 @@ func (c *chpFlags) run(ctx context.Context, log *chpLog) error {
 			close(opened)
 			c.sayReady(log)
 			if c.errorPath != "" {
-				c.watchPages(ctx, writer, log)
+				c.watchPages(ctx, pages, writer, log)
 			}
 		},
 		beside: []func(context.Context) error{metrics},

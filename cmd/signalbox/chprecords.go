@@ -175,9 +175,8 @@ func (w *chpWriter) target(ctx context.Context, url string) error {
 }
 
 // watchPages writes the public listener again whenever the files in
-// --error-path are others, until ctx ends.
-func (c *chpFlags) watchPages(ctx context.Context, w *chpWriter, log *chpLog) {
-	last := dirStamp(c.errorPath)
+// --error-path are others than when the directory had a stamp, until ctx ends.
+func (c *chpFlags) watchPages(ctx context.Context, last string, w *chpWriter, log *chpLog) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
