@@ -22,7 +22,7 @@ import (
 type Node struct {
 	conf  Config
 	log   *slog.Logger
-	epoch int64 // when the process was started, in nanoseconds since 1970
+	epoch int64 // when the process was started, in nanoseconds since 1970; see keepEpoch
 
 	book  *report.Book
 	pools *upstream.Registry
@@ -86,6 +86,9 @@ func New(c Config) (*Node, error) {
 func (n *Node) Listen(ctx context.Context) error {
 	if n.fronts != nil {
 		return nil
+	}
+	if err := n.keepEpoch(); err != nil { // it serves all the same
+		n.log.Warn("epoch cannot be kept", "err", err)
 	}
 	for _, name := range n.conf.names() {
 		f, err := n.bind(ctx, name)

@@ -62,6 +62,14 @@ func TestClocksThatAreOffDecideNothing(t *testing.T) {
 			c.converge("second", to)
 			carry()
 			c.totals("count", count)
+
+			// A clock that is set back makes no process the older one.
+			n.kill()
+			n.env[len(n.env)-1] = "SIGNALBOX_SKEW_SECONDS=-320000000"
+			n.start()
+			c.converge("third", to)
+			carry()
+			c.totals("count", count)
 		})
 	}
 }
