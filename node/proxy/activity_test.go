@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"signalbox/node/listen"
+	"signalbox/node/upstream"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -92,7 +94,7 @@ func TestCountersBelongToARoutesIncarnation(t *testing.T) {
 }
 
 func TestARouteWrittenAgainKeepsItsConnections(t *testing.T) {
-	n := plain(t)
+	n := start(t, upstream.Config{Linger: -1}, listen.Config{})
 	o := scripted(t)
 	n.put(n.record("/", o.url), n.record("/other", "http://127.0.0.1:1"))
 	c, up := n.asked(o, "GET /1 HTTP/1.1")

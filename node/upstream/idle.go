@@ -46,12 +46,12 @@ func (p *Pool) sweepIn(d time.Duration) {
 }
 
 // sweep closes the connections that have been unused too long, which are the
-// first ones, and sets itself for the next.
+// first ones, and sets itself for the next. Of a released pool it closes all.
 func (p *Pool) sweep() {
 	now := time.Now()
 	p.mu.Lock()
 	n := 0
-	for n < len(p.idle) && p.idleTooLong(p.idle[n], now) {
+	for n < len(p.idle) && (p.phase != serving || p.idleTooLong(p.idle[n], now)) {
 		n++
 	}
 	old := slices.Clone(p.idle[:n])

@@ -61,8 +61,8 @@ func newPool(r *Registry, t Target) *Pool {
 // Target returns what the pool connects to, with its empty fields filled in.
 func (p *Pool) Target() Target { return p.target }
 
-// Release gives back one Acquire. With the last one unused connections close,
-// and those in use when their exchange is over.
+// Release gives back one Acquire. After the last one unused connections stay for
+// Config.Linger, and those in use close when their exchange is over.
 func (p *Pool) Release() { p.registry.release(p) }
 
 // take finds or makes a connection for req and says in info which.
@@ -301,12 +301,19 @@ func (p *Pool) cutBy(cancel context.CancelCauseFunc) (undo func()) {
 }
 
 // stopKeeping moves the pool to a later phase of its life and closes what is
-// unused.
+// unused: at once, or in the sweep that ends the lingering of a released pool.
 func (p *Pool) stopKeeping(to phase) {
 	p.mu.Lock()
 	p.phase = max(p.phase, to)
-	unused := p.idle
-	p.idle = nil
+	var unused []*conn
+	if p.sweeper != nil {
+		p.sweeper.Stop()
+	}
+	if d := p.registry.cfg.Linger; p.phase == retired && d > 0 && len(p.idle) > 0 {
+		p.sweepIn(d)
+	} else {
+		unused, p.idle = p.idle, nil
+	}
 	for _, c := range p.shared {
 		c.retire = true
 		if c.active == 0 {
@@ -314,9 +321,6 @@ func (p *Pool) stopKeeping(to phase) {
 		}
 	}
 	p.shared = nil
-	if p.sweeper != nil {
-		p.sweeper.Stop()
-	}
 	p.mu.Unlock()
 	for _, c := range unused {
 		c.close()

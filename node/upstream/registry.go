@@ -19,6 +19,7 @@ const (
 	defaultHeader    = 60 * time.Second
 	defaultContinue  = time.Second
 	defaultIdle      = 90 * time.Second
+	defaultLinger    = 15 * time.Second
 	defaultMaxIdle   = 256
 	defaultMaxHeader = 256 << 10
 )
@@ -67,6 +68,12 @@ type Config struct {
 	// IdleTimeout is how long an unused connection is kept. Zero means 90 s,
 	// negative for ever.
 	IdleTimeout time.Duration
+	// Linger is how long unused HTTP/1.1 connections stay after the last Release,
+	// at most IdleTimeout. Zero means 15 s, negative not at all. Whoever removes
+	// a route often stops its server next, and a server that is told to stop in
+	// the moment in which a connection ends may miss it: Tornado loses a
+	// SIGINT that comes while it reads.
+	Linger time.Duration
 	// MaxIdle is how many unused HTTP/1.1 connections a pool keeps. Zero means
 	// 256, negative none.
 	MaxIdle int
@@ -115,6 +122,10 @@ type Registry struct {
 func New(cfg Config) *Registry {
 	cfg.Timeouts = cfg.Timeouts.or(Timeouts{defaultConnect, defaultTLS, defaultHeader, defaultContinue})
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, defaultIdle)
+	cfg.Linger = cmp.Or(cfg.Linger, defaultLinger)
+	if cfg.IdleTimeout > 0 {
+		cfg.Linger = min(cfg.Linger, cfg.IdleTimeout)
+	}
 	cfg.MaxIdle = cmp.Or(cfg.MaxIdle, defaultMaxIdle)
 	cfg.MaxHeaderBytes = cmp.Or(cfg.MaxHeaderBytes, defaultMaxHeader)
 	if cfg.Resolver == nil {

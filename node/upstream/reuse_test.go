@@ -245,7 +245,7 @@ func TestOldConnectionsAreNotReused(t *testing.T) {
 
 func TestPoolLivesAsLongAsItIsAcquired(t *testing.T) {
 	o := raw(t, keepAnswering(ok))
-	r := registry(t, Config{})
+	r := registry(t, Config{Linger: -1})
 	first, err := r.Acquire(Target{Address: o.addr})
 	if err != nil {
 		t.Fatal(err)
@@ -299,6 +299,37 @@ func TestPoolLivesAsLongAsItIsAcquired(t *testing.T) {
 	if third == second || third.Stats().Dials != 0 {
 		t.Error("a pool came back from the dead")
 	}
+}
+
+func TestUnusedConnectionsOutliveTheirPool(t *testing.T) {
+	o := raw(t, keepAnswering(ok))
+	released := func(t *testing.T, c Config) (*Registry, *Pool) {
+		r := registry(t, c)
+		p, err := r.Acquire(Target{Address: o.addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		get(t, p, Options{})
+		p.Release()
+		return r, p
+	}
+	t.Run("for a while", func(t *testing.T) {
+		r, p := released(t, Config{Linger: time.Hour})
+		if st := p.Stats(); st.Open != 1 || st.Idle != 1 {
+			t.Errorf("after the release: %+v, want the connection to be there", st)
+		}
+		if err := r.Close(t.Context()); err != nil || p.Stats().Open != 0 {
+			t.Errorf("the end of the registry: %v, %+v", err, p.Stats())
+		}
+	})
+	t.Run("and not longer", func(t *testing.T) {
+		_, p := released(t, Config{Linger: 50 * time.Millisecond})
+		eventually(t, "the connection closes", func() bool { return p.Stats().Open == 0 })
+	})
+	t.Run("nor longer than without the release", func(t *testing.T) {
+		_, p := released(t, Config{IdleTimeout: 50 * time.Millisecond, Linger: time.Hour})
+		eventually(t, "the connection closes", func() bool { return p.Stats().Open == 0 })
+	})
 }
 
 func TestReleasedPoolOverHTTP2Finishes(t *testing.T) {
