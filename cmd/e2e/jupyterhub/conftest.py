@@ -1,0 +1,47 @@
+"""JupyterHub on a cluster of Signalbox.
+
+scripts/jupyterhub runs this with Debian's pytest. Everything is real: the Hub,
+its users' servers, and bin/signalbox as an etcd, two control planes, a gateway
+and three nodes. Tests share one cluster and one Hub, and leave both whole.
+
+SIGNALBOX_E2E_USERS says how many users come at once (60).
+"""
+
+import sys
+
+import pytest
+
+sys.path.insert(0, __file__.rpartition("/")[0])
+
+from hub import cluster_hub  # noqa: E402
+from processes import Cluster  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    c = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        c.start()
+        yield c
+    finally:
+        c.end()
+
+
+@pytest.fixture(scope="session")
+def hub(cluster, tmp_path_factory):
+    h = cluster_hub(tmp_path_factory.mktemp("hub"), cluster)
+    try:
+        h.start()
+        yield h
+    finally:
+        h.end()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Shows the ends of the logs with a failure."""
+    report = (yield).get_result()
+    if report.failed:
+        for part in (item.funcargs.get("hub"), *getattr(item.funcargs.get("cluster"), "all", ())):
+            if part is not None:
+                report.sections.append((part.name, part.tail()))
