@@ -91,7 +91,7 @@ func (n *Node) Listen(ctx context.Context) error {
 		n.log.Warn("epoch cannot be kept", "err", err)
 	}
 	for _, name := range n.conf.names() {
-		f, err := n.bind(ctx, name)
+		f, err := n.bind(name)
 		if err != nil {
 			n.unbind()
 			return err

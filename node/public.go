@@ -24,7 +24,7 @@ type front struct {
 }
 
 // bind listens on a public address; what serve does is not begun.
-func (n *Node) bind(ctx context.Context, name string) (*front, error) {
+func (n *Node) bind(name string) (*front, error) {
 	l := n.conf.Listeners[name]
 	conf, err := l.TLS.Config(func(err error) {
 		n.log.Error("certificate files cannot be used, the last good ones stay", "listener", name, "err", err)
@@ -32,7 +32,7 @@ func (n *Node) bind(ctx context.Context, name string) (*front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", name, err)
 	}
-	inner, err := listen.Bind(ctx, l.Addr)
+	inner, err := listen.Bind(l.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", name, err)
 	}

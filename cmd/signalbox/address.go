@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -40,7 +39,7 @@ func listenAt(flag, addr string) (net.Listener, error) {
 	if err := checkAddress(flag, addr); err != nil {
 		return nil, err
 	}
-	ln, err := listen.Bind(context.Background(), addr) // it takes no time
+	ln, err := listen.Bind(addr)
 	if err != nil {
 		var deepest *os.SyscallError
 		if errors.As(err, &deepest) {

@@ -140,7 +140,7 @@ func (s *chpSystem) startCluster(t *testing.T, args []string) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer "+admin)
-		res, err := http.DefaultClient.Do(req)
+		res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

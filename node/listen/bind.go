@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,26 +17,26 @@ const UnixPrefix = "unix:"
 // Bind listens at an address: HOST:PORT, or unix:PATH for a unix socket, whose
 // file is removed when the listener is closed. A file that an ended process
 // left there is replaced; a socket on which somebody listens is not.
-func Bind(ctx context.Context, addr string) (net.Listener, error) {
+func Bind(addr string) (net.Listener, error) {
 	path, unix := strings.CutPrefix(addr, UnixPrefix)
 	if !unix {
-		return new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		return net.Listen("tcp", addr)
 	}
 	if path == "" {
 		return nil, errors.New("unix: needs the path of a socket after it")
 	}
-	ln, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	ln, err := net.Listen("unix", path)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return ln, err
 	}
-	if err := removeStale(ctx, path); err != nil {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	return new(net.ListenConfig).Listen(ctx, "unix", path)
+	return net.Listen("unix", path)
 }
 
 // removeStale removes the file of a socket on which nobody listens.
-func removeStale(ctx context.Context, path string) error {
+func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -48,9 +47,7 @@ func removeStale(ctx context.Context, path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("listen unix %s: there is a file of this name, and it is no socket", path)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
 		_ = c.Close()
 		return &net.OpError{Op: "listen", Net: "unix", Err: os.NewSyscallError("bind", syscall.EADDRINUSE)}

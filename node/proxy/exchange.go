@@ -85,7 +85,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.meter.open.Add(1)
 	defer x.end() //nolint:contextcheck // x holds the context
 	if bad := x.admit(); bad != nil {
-		x.fail(bad)
+		x.fail(bad) //nolint:contextcheck // x holds the context
 		return
 	}
 	if x.builtin() {
@@ -93,12 +93,12 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if bad := x.accept(); bad != nil {
-		x.fail(bad)
+		x.fail(bad) //nolint:contextcheck // x holds the context
 		return
 	}
 	x.rewriteRequest()
 	if x.asked != "" && f.handler.noUpgrades.Load() {
-		x.fail(&failure{status: http.StatusServiceUnavailable, reason: ReasonShutdown, side: SideNode, text: "the node is drained: try another"})
+		x.fail(&failure{status: http.StatusServiceUnavailable, reason: ReasonShutdown, side: SideNode, text: "the node is drained: try another"}) //nolint:contextcheck // x holds the context
 		return
 	}
 	res, bad := x.send() //nolint:contextcheck // x holds the context
@@ -107,9 +107,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.early.Unlock()
 	switch {
 	case bad != nil:
-		x.fail(bad)
+		x.fail(bad) //nolint:contextcheck // x holds the context
 	case res.StatusCode == http.StatusSwitchingProtocols:
-		x.switchProtocols(res)
+		x.switchProtocols(res) //nolint:contextcheck // x holds the context
 	default:
 		x.answer(res) //nolint:contextcheck // x holds the context
 	}
