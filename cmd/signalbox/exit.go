@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -43,6 +44,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errNotServed):
 		return exitNotServed
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitUnavailable
 	}
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.OutOfRange:
@@ -62,6 +65,9 @@ func exitCode(err error) int {
 // describe is what people read of an error: of a gRPC status its message, and
 // the fields it names.
 func describe(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("nobody answered in time (--timeout): %v", err)
+	}
 	s, ok := status.FromError(err)
 	if !ok || s.Code() == codes.OK {
 		return err.Error()

@@ -23,7 +23,7 @@ func TestExitCodes(t *testing.T) {
 		exitRefused:     {status.Error(codes.Unauthenticated, "x"), status.Error(codes.PermissionDenied, "x")},
 		exitNotFound:    {status.Error(codes.NotFound, "x")},
 		exitConflict:    {status.Error(codes.AlreadyExists, "x"), status.Error(codes.Aborted, "x"), status.Error(codes.FailedPrecondition, "x")},
-		exitUnavailable: {status.Error(codes.Unavailable, "x"), fmt.Errorf("call: %w", status.Error(codes.DeadlineExceeded, "x"))},
+		exitUnavailable: {status.Error(codes.Unavailable, "x"), fmt.Errorf("call: %w", status.Error(codes.DeadlineExceeded, "x")), fmt.Errorf("list: %w", context.DeadlineExceeded)},
 		exitNotServed:   {errNotServed, fmt.Errorf("x: %w", errNotServed)},
 	} {
 		for _, err := range errs {
