@@ -60,7 +60,7 @@ func New(c Config) (*Node, error) {
 		wake: make(chan struct{}, 1), descs: newDescs()}
 	secure, err := c.Upstreams.Config()
 	if err != nil {
-		return nil, fmt.Errorf("upstream TLS: %w", err)
+		return nil, fmt.Errorf("TLS to upstreams: %w", err)
 	}
 	n.pools = upstream.New(upstream.Config{AllowUnix: c.AllowUnixUpstreams, TLS: secure})
 	n.proxy = proxy.New(proxy.Config{

@@ -54,7 +54,10 @@ func newCHP() *cobra.Command {
 // byName puts the command before the arguments of a binary that is called by
 // another's name.
 func byName(args []string) []string {
-	if len(args) > 0 && filepath.Base(args[0]) == chpName {
+	if len(args) == 0 {
+		return nil
+	}
+	if filepath.Base(args[0]) == chpName {
 		return append([]string{"chp"}, args[1:]...)
 	}
 	return args[1:]

@@ -83,6 +83,10 @@ func TestAContainerKnowsWhereItsProcessCanBeAsked(t *testing.T) {
 		"etcd --data-dir d":                   "http://127.0.0.1:2379",
 		"etcd --listen-client https://[::]:1": "",
 		"nodes list":                          "",
+		"chp":                                 "http://127.0.0.1:8000/_chp_healthz",
+		"chp --ip=::1 --port 9":               "http://[::1]:9/_chp_healthz",
+		"chp --ssl-key k --ssl-cert c":        "",
+		"chp --socket /s":                     "",
 		"nonsense":                            "",
 		"up --no-such-flag":                   "",
 	} {
@@ -92,6 +96,9 @@ func TestAContainerKnowsWhereItsProcessCanBeAsked(t *testing.T) {
 	}
 	if got := ownURL([]string{"/signalbox"}); got != "" {
 		t.Errorf("nothing is asked at %q", got)
+	}
+	if got := ownURL([]string{"/usr/bin/configurable-http-proxy", "--port=9"}); got != "http://127.0.0.1:9/_chp_healthz" {
+		t.Errorf("a drop-in is asked at %q", got)
 	}
 	t.Setenv("SIGNALBOX_API_LISTEN", "127.0.0.1:7")
 	if got := ownURL([]string{"/signalbox", "up"}); got != "http://127.0.0.1:7" {

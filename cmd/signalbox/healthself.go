@@ -14,10 +14,13 @@ const firstProcess = "/proc/1/cmdline"
 // this one, can be asked whether it is well; empty where it cannot, without
 // certificates at least.
 func ownURL(line []string) string {
-	if len(line) < 2 {
+	if len(byName(line)) == 0 {
 		return ""
 	}
-	cmd, args, err := newRoot().Find(line[1:])
+	cmd, args, err := newRoot().Find(byName(line))
+	if err == nil && cmd.Name() == "chp" {
+		return ownCHP(args)
+	}
 	if err != nil || cmd.ParseFlags(args) != nil || fillFlags(cmd) != nil {
 		return ""
 	}
@@ -41,6 +44,18 @@ func ownURL(line []string) string {
 				return local(u.Host)
 			}
 		}
+	}
+	return ""
+}
+
+// ownCHP is where a drop-in for CHP says that it is well.
+func ownCHP(args []string) string {
+	var c chpFlags
+	if c.parse(args) != nil || c.socket != "" || c.public.key != "" {
+		return ""
+	}
+	if at := local(c.publicAddr()); at != "" {
+		return at + chpHealth
 	}
 	return ""
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"signalbox/node"
+	"signalbox/node/certfile"
 )
 
 // nodeFlags are a node's, in `node` and in `up`.
@@ -25,6 +26,7 @@ type nodeFlags struct {
 	remote    bool
 	drain     time.Duration
 	unix      bool
+	upstreams certfile.Client
 	accessLog int
 }
 
@@ -39,6 +41,10 @@ func (n *nodeFlags) add(f *pflag.FlagSet, listen string, drain time.Duration) {
 	f.BoolVar(&n.remote, "admin-remote", false, "allow --admin-listen to be other than a loopback address; only health is answered to other machines")
 	f.DurationVar(&n.drain, "drain-timeout", drain, "how long running exchanges may take to end at a stop")
 	f.BoolVar(&n.unix, "allow-unix-upstreams", false, "let routes reach unix sockets of this machine")
+	f.StringVar(&n.upstreams.CA, "upstream-ca", "", "certificate authorities (PEM) that https upstreams and error targets must have a certificate of, where their route does not say otherwise; the system's if not given")
+	f.StringVar(&n.upstreams.Cert, "upstream-cert", "", "client certificate file (PEM) to show to https upstreams and error targets; read again when it changes")
+	f.StringVar(&n.upstreams.Key, "upstream-cert-key", "", "private key file (PEM) of that certificate")
+	f.BoolVar(&n.upstreams.Insecure, "upstream-insecure", false, "take any certificate of https upstreams and error targets: whoever stands between can then read and change everything")
 	f.IntVar(&n.accessLog, "access-log", 0, "log every n-th exchange; 1 is all, 0 only failures, -1 nothing")
 }
 
@@ -58,7 +64,7 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 	c := node.Config{
 		ID: n.id, Labels: labels, Listeners: map[string]node.Listener{},
 		AdminAddr: n.admin, AllowRemoteAdmin: n.remote,
-		DrainTimeout: n.drain, AllowUnixUpstreams: n.unix, AccessLogSample: n.accessLog,
+		DrainTimeout: n.drain, AllowUnixUpstreams: n.unix, AccessLogSample: n.accessLog, Upstreams: n.upstreams,
 		Log: log, Version: version,
 	}
 	for _, l := range n.listen {
@@ -81,6 +87,9 @@ func (n *nodeFlags) config(log *slog.Logger) (node.Config, error) {
 func (n *nodeFlags) check(log *slog.Logger) error {
 	if _, err := n.config(log); err != nil {
 		return err
+	}
+	if _, err := n.upstreams.Config(); err != nil {
+		return &usageError{fmt.Errorf("--upstream-ca, --upstream-cert, --upstream-cert-key: %w", err)}
 	}
 	_, err := n.tls.config(log)
 	return err
