@@ -84,7 +84,11 @@ func runCHP(ctx context.Context, args []string, out, errs io.Writer) error {
 		return err
 	}
 	log := newCHPLog(out, c.level)
-	err := c.run(ctx, log)
+	run := c.run
+	if c.show {
+		run = func(context.Context, *chpLog) error { return c.printListener(out) }
+	}
+	err := run(ctx, log)
 	switch {
 	case ctx.Err() != nil:
 		return exitStatus(chpStopped)

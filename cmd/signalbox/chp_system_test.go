@@ -19,8 +19,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // chpToken is the token of the proxies under test.
@@ -149,15 +147,11 @@ func (s *chpSystem) startCluster(t *testing.T, args []string) {
 			t.Fatalf("%s: %s %s", path, res.Status, said)
 		}
 	}
-	records, err := c.listeners()
-	if err != nil {
-		t.Fatal(err)
+	var printed bytes.Buffer
+	if err := runCHP(t.Context(), append(args, "--print-listener"), &printed, &printed); err != nil {
+		t.Fatal(err, printed.String())
 	}
-	text, err := protojson.Marshal(records[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	put("/v1/listeners", map[string]any{"listener": json.RawMessage(text), "wait": "nodes"})
+	put("/v1/listeners", json.RawMessage(printed.Bytes()))
 	if c.target != "" {
 		put("/v1/routes", map[string]any{"wait": "nodes", "route": map[string]any{"name": "chp", "upstreams": []any{map[string]any{"url": c.target}}}})
 	}
@@ -314,7 +308,7 @@ func chpEcho(name string) http.Handler {
 			return
 		}
 		_, _ = fmt.Fprintf(w, "%s %s %s\nhost: %s\n", name, r.Method, r.RequestURI, r.Host)
-		for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Custom", "Cookie", "X-Dup"} {
+		for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Custom", "X_odd.name", "Cookie"} {
 			if v := r.Header.Values(h); v != nil {
 				_, _ = fmt.Fprintf(w, "%s: %s\n", strings.ToLower(h), strings.Join(v, ", "))
 			}

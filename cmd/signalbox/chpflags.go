@@ -42,6 +42,7 @@ type chpFlags struct {
 
 	apiIPGiven    bool
 	data          string
+	show          bool
 	version, help bool
 }
 
@@ -103,6 +104,7 @@ func (c *chpFlags) flags() *pflag.FlagSet {
 	f.StringVar(&c.keepAlive, "keep-alive-timeout", "", "`timeout`: milliseconds that a connection may wait for its next request (5000)")
 	f.BoolVarP(&c.help, "help", "h", false, "show this")
 	f.StringVar(&c.data, "data-dir", "", "`dir` in which routes are kept over restarts (not in CHP); by default nothing is")
+	f.BoolVar(&c.show, "print-listener", false, "print what these flags say of requests, as a listener to be sent to /v1/listeners of a cluster, and end (not in CHP)")
 	return f
 }
 

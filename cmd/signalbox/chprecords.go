@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -33,6 +35,7 @@ func (c *chpFlags) listeners() ([]*signalboxv1.Listener, error) {
 	public := &signalboxv1.Listener{
 		Name:                  "public",
 		TrustedProxies:        []string{"0.0.0.0/0", "::/0", rules.UnixPeers}, // CHP appends to what anyone has sent
+		AllowedHeaderNames:    []string{"*"},
 		RouteDefaults:         c.policy(),
 		IdleTimeout:           durationpb.New(c.idle()),
 		ErrorPages:            &signalboxv1.ErrorPages{Target: c.errorTarget, Pages: c.pages()},
@@ -53,6 +56,21 @@ func (c *chpFlags) listeners() ([]*signalboxv1.Listener, error) {
 		}
 	}
 	return all, nil
+}
+
+// printListener prints the body of a call that gives a cluster's public
+// listener what the flags say.
+func (c *chpFlags) printListener(out io.Writer) error {
+	all, err := c.listeners()
+	if err != nil {
+		return err
+	}
+	text, err := protojson.MarshalOptions{Multiline: true}.Marshal(&signalboxv1.PutListenerRequest{Listener: all[0], Wait: signalboxv1.Wait_WAIT_NODES})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, string(text))
+	return err
 }
 
 // redirectsTo is the port that plain HTTP is led to.

@@ -62,11 +62,11 @@ func (x *exchange) clean(h http.Header) (trailers bool) {
 		case forwarding:
 			// A trusted proxy does not vouch for "X-Forwarded_For", which it may
 			// not even know.
-			if !x.from.trusted && !x.policy.PassForwarding || isOdd(name) && !x.rules.allowed[name] {
+			if !x.from.trusted && !x.policy.PassForwarding || isOdd(name) && !x.rules.allows(name) {
 				delete(h, name)
 			}
 		case odd:
-			if !x.rules.allowed[name] {
+			if !x.rules.allows(name) {
 				delete(h, name)
 			}
 		}

@@ -85,6 +85,9 @@ func compile(rec *signalboxv1.Listener) (*listener, error) {
 	return l, nil
 }
 
+// allows tells whether a header passes in spite of its name; "*" lets all.
+func (l *listener) allows(name string) bool { return l.allowed[name] || l.allowed["*"] }
+
 // trusts tells whether an address is a trusted proxy's.
 func (l *listener) trusts(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")

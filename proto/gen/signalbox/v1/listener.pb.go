@@ -39,8 +39,8 @@ type Listener struct {
 	// Route defaults are used where a route's policy leaves a field out.
 	RouteDefaults *RoutePolicy `protobuf:"bytes,3,opt,name=route_defaults,json=routeDefaults,proto3" json:"route_defaults,omitempty"`
 	// Allowed header names are header names with "_" or "." in them that are
-	// forwarded all the same. Default: such headers are dropped, since many
-	// servers take them for others.
+	// forwarded all the same; "*" stands for all. Default: such headers are
+	// dropped, since many servers take them for others.
 	AllowedHeaderNames []string `protobuf:"bytes,4,rep,name=allowed_header_names,json=allowedHeaderNames,proto3" json:"allowed_header_names,omitempty"`
 	// Error details, when set, adds the header "signalbox-error" with a stable
 	// reason to the answers a node gives itself. Default: off.
