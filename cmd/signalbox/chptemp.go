@@ -13,7 +13,7 @@ import (
 const tempPrefix = "signalbox-chp-"
 
 // sweepTemp removes what processes left behind that were killed: each is some
-// 64 MB. One that is in use has a lock on it; one that is new may be about to.
+// 130 MB. One that is in use has a lock on it; one that is new may be about to.
 func sweepTemp() {
 	left, _ := filepath.Glob(filepath.Join(os.TempDir(), tempPrefix+"*"))
 	for _, dir := range left {
