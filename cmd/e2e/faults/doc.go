@@ -6,7 +6,7 @@
 // The scenarios are written once, over a driver that starts, kills, freezes and
 // replaces parts. Two drivers exist: containers of deploy/lab's compose file,
 // and processes in network namespaces. All tests have the build tag e2e, need
-// root, and share one cluster; deploy/lab/test runs them.
+// root, and share one cluster; scripts/e2e runs them.
 //
 // SIGNALBOX_FAULTS_DRIVER chooses the driver, "compose" or "namespaces"; the
 // default is containers where a Docker daemon answers. SIGNALBOX_BIN names
