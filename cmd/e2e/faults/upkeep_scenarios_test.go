@@ -137,11 +137,12 @@ func restoredStore() scenario {
 		for _, p := range r.of(member) {
 			r.signal(r, p, syscall.SIGTERM)
 		}
+		token := fmt.Sprint("restored-", time.Now().Unix()) // the same for all
 		for i, p := range r.of(member) {
 			at := r.state(p) + "-restored"
 			peer := strings.TrimPrefix(strings.Split(r.members, ",")[i], p.name+"=")
 			out, err := r.operate(p, []byte(backup), "restore", dataFile, "--data-dir", at, "--name", p.name,
-				"--advertise-peer", peer, "--initial-cluster", r.members, "--cluster-token", fmt.Sprint("restored-", time.Now().Unix()/3600))
+				"--advertise-peer", peer, "--initial-cluster", r.members, "--cluster-token", token)
 			if err != nil {
 				r.Fatal(out, err)
 			}
