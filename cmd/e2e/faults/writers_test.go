@@ -87,11 +87,11 @@ func (ws *writers) write(ctx context.Context, w *writer, client *history.Client,
 		a := w.doors[at%len(w.doors)].do(try, call)
 		open.End(a)
 		cancel()
-		switch a.Outcome {
-		case history.Done, history.Absent:
-			if call.Kind != history.Get {
-				ws.done(w, time.Now())
-			}
+		switch {
+		case a.Outcome == history.Done && call.Kind != history.Get:
+			ws.done(w, time.Now())
+		case a.Outcome == history.Done || a.Outcome == history.Absent:
+			// Nothing was written: a read that is answered says nothing of writes.
 		default:
 			ws.mu.Lock()
 			ws.lost[cmp.Or(a.Said, "no answer")]++
