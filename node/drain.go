@@ -51,8 +51,11 @@ func (n *Node) want(w *signalboxv1.NodeWanted) error {
 	return nil
 }
 
-// drain makes the node call itself what it is.
+// drain makes the node call itself what it is. It is called for what operators
+// want and for the end of the process, and says what holds of both.
 func (n *Node) drain() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	draining := n.wanted.Load() || n.stopping.Load()
 	n.draining.Store(draining)
 	if c := n.client.Load(); c != nil {
@@ -66,6 +69,7 @@ func (n *Node) obey(ctx context.Context) (limit time.Duration, stop bool) {
 	var (
 		now   wish
 		since time.Time // when the drain was first heard of
+		ended bool      // the drain's time is over, and what runs was ended
 		q     = quiet{node: n}
 	)
 	over := time.NewTimer(0) // of the drain's time
@@ -84,6 +88,7 @@ func (n *Node) obey(ctx context.Context) (limit time.Duration, stop bool) {
 				since = time.Now()
 			}
 			over.Stop()
+			ended = false
 			n.proxy.Resume()
 			if now.drain && now.limited {
 				until := since.Add(now.limit)
@@ -96,8 +101,16 @@ func (n *Node) obey(ctx context.Context) (limit time.Duration, stop bool) {
 				n.log.Info("drain is over, and the process is wanted to stop")
 				return min(n.conf.DrainTimeout, farewell), true
 			}
-			n.log.Info("drain is over, what runs is ended")
-			n.proxy.EndRunning()
+			// What began after it has as long, and at least a moment.
+			before := time.Now()
+			if ended {
+				before = before.Add(-max(now.limit, n.conf.quiet))
+			} else {
+				n.log.Info("drain is over, what runs is ended")
+			}
+			ended = true
+			n.proxy.EndRunning(before)
+			over.Reset(n.conf.quiet / 5)
 		case <-tick.C:
 			if now.stop && q.long() {
 				n.log.Info("drained, and the process is wanted to stop")

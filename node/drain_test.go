@@ -110,6 +110,26 @@ func TestADrainEndsWhatRunsWhenItsTimeIsOver(t *testing.T) {
 	switched(t, n.dial(append([]string{"GET /ws/other HTTP/1.1"}, toWebSocket...)...))
 }
 
+func TestADrainEndsWhatBeginsLaterToo(t *testing.T) {
+	p := newPlane(t, "cp1")
+	n := start(t, Config{ControlPlanes: []string{p.addr}, quiet: 50 * time.Millisecond})
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "begun, ")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(endless.Close)
+	p.put("/endless", endless.URL)
+	p.wants(&signalboxv1.NodeWanted{Drain: true, DrainTimeout: durationpb.New(time.Millisecond)})
+	for range 2 {
+		in := n.dial("GET /endless HTTP/1.1", "Host: n")
+		got, _ := io.ReadAll(in) // it is cut off
+		if !strings.Contains(string(got), "begun") {
+			t.Errorf("it was answered %q", got)
+		}
+	}
+}
+
 func TestAProcessThatIsWantedToStopEndsOnceItIsDrained(t *testing.T) {
 	t.Run("when nothing has run for a while", func(t *testing.T) {
 		p := newPlane(t, "cp1")

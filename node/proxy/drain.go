@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Drain says that the node is about to stop: from now on every answer asks its
@@ -12,13 +13,16 @@ import (
 // http.Server.Shutdown.
 func (h *Handler) Drain() { h.draining.Store(true) }
 
-// EndRunning ends what runs now, as [Handler.Close] does, and waits for none of
-// it. What begins after it is carried, but no protocol is switched until Resume.
-func (h *Handler) EndRunning() {
+// EndRunning ends what began before a moment, as [Handler.Close] does, and waits
+// for none of it. What begins after it is carried, but no protocol is switched
+// until Resume.
+func (h *Handler) EndRunning(before time.Time) {
 	h.noUpgrades.Store(true)
 	for _, l := range h.lives() {
 		for _, x := range l.exchanges() {
-			x.stop(errShutdown)
+			if x.begun.Before(before) {
+				x.stop(errShutdown)
+			}
 		}
 	}
 }

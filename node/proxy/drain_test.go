@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestExchangesThatACloseEndsAreLoggedAsThat(t *testing.T) {
@@ -85,7 +86,7 @@ func TestWhatRunsIsEndedAndWhatComesLaterIsServed(t *testing.T) {
 		t.Errorf("%d of %d run", running, begun)
 	}
 
-	n.handler.EndRunning()
+	n.handler.EndRunning(time.Now())
 	for name, c := range map[string]*client{"a WebSocket": socket, "one of a removed route": outliving} {
 		if got := c.rest(); got != "\x88\x02\x03\xe9" {
 			t.Errorf("%s ended with % x", name, got)

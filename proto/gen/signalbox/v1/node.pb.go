@@ -193,8 +193,9 @@ type NodeWanted struct {
 	// the node hears that it is to drain. Then upgraded connections and exchanges
 	// are ended as at a stop of the node: WebSockets with the status 1001,
 	// exchanges with 503 or, where an answer has begun, abruptly. What comes later
-	// is served still, but upgrades are refused with 503. Zero is at once. Absent:
-	// nothing is ended. Only with drain.
+	// is served still, for as long as this or 5 s, whichever is longer, but
+	// upgrades are refused with 503. Zero is at once. Absent: nothing is ended.
+	// Only with drain.
 	DrainTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
 	// Stop epoch asks one process of the node to exit, with code 0, once it is
 	// drained: when nothing has run on it for 5 s, or when the drain timeout is
