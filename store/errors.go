@@ -9,6 +9,9 @@ import (
 // Of a write it is then unknown whether it was made.
 var ErrUnavailable = errors.New("the store cannot be reached or has no quorum")
 
+// ErrUnmade is ErrUnavailable of a write that was certainly not made.
+var ErrUnmade = fmt.Errorf("%w; nothing was written", ErrUnavailable)
+
 // ErrFull says that the keeper has no room left. Nothing was written, and
 // nothing can be until an operator makes room; reading goes on.
 var ErrFull = errors.New("the store is full")

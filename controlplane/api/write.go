@@ -63,7 +63,7 @@ func (c *core) writeCurrent(ctx context.Context, p plan) (store.Version, error) 
 // commit commits a transaction planned on a view.
 func (c *core) commit(ctx context.Context, view *replica.View, txn store.Txn) (store.Version, error) {
 	rev, err := c.Store.Commit(ctx, txn)
-	if errors.Is(err, store.ErrUnavailable) {
+	if errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUnmade) {
 		err = fmt.Errorf("%w: %w", errUnknown, err)
 	}
 	if err != nil {

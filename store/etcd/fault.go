@@ -23,6 +23,8 @@ func fault(ctx context.Context, err error) error {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return fmt.Errorf("%w: etcd's quota is used up; compact and defragment it, or raise the quota, and disarm its alarm",
 			store.ErrFull)
+	case errors.Is(err, rpctypes.ErrNoLeader): // it was refused unseen, see led
+		return fmt.Errorf("%w: no member that answers has a leader", store.ErrUnmade)
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, context.Cause(ctx))
 	case refused(codeOf(err)):

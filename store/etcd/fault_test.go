@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -61,5 +62,25 @@ func TestFaultsSayWhetherSomethingMayBeWritten(t *testing.T) {
 	var e *store.LimitError
 	if err := limit(context.Background(), rpctypes.ErrGRPCTooManyOps, 100, 1000); !errors.As(err, &e) || e.Got != 100 || e.Limit != 99 {
 		t.Errorf("too many operations: %v", err)
+	}
+}
+
+// A member without a leader refuses a call before it does anything. Where no
+// other was found in time, the caller may know that nothing was written.
+func TestACallThatNoMemberTookWasNotMade(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	_, err := led(ctx, func(context.Context) (*clientv3.TxnResponse, error) {
+		if calls++; calls == 3 {
+			cancel()
+		}
+		return nil, rpctypes.ErrNoLeader
+	})
+	if err := fault(ctx, err); !errors.Is(err, store.ErrUnmade) || !errors.Is(err, store.ErrUnavailable) || calls != 3 {
+		t.Errorf("after %d calls: got %v, want %v", calls, err, store.ErrUnmade)
+	}
+	_, err = led(t.Context(), func(context.Context) (*clientv3.TxnResponse, error) { return nil, rpctypes.ErrLeaderChanged })
+	if err := fault(t.Context(), err); errors.Is(err, store.ErrUnmade) || !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a call that a member took and lost: got %v", err)
 	}
 }
