@@ -1,10 +1,13 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,10 +20,15 @@ import (
 // chunkSize is the most that one message of a backup holds.
 const chunkSize = 256 << 10
 
+// maxBackup is how long a backup may take: for as long, etcd keeps all that is
+// written meanwhile beside what it copies.
+const maxBackup = time.Hour
+
 // backups is the BackupService.
 type backups struct {
 	signalboxv1.UnimplementedBackupServiceServer
 	*core
+	making sync.Mutex // held while one is made: each costs etcd memory and disk
 }
 
 // CreateBackup implements BackupService.
@@ -28,7 +36,12 @@ func (s *backups) CreateBackup(_ *signalboxv1.CreateBackupRequest, stream signal
 	if s.Backups == nil {
 		return s.fail(store.ErrNoBackup)
 	}
-	ctx := stream.Context()
+	if !s.making.TryLock() {
+		return status.Error(codes.ResourceExhausted, "a backup is being made through this control plane: wait for its end, or ask another one")
+	}
+	defer s.making.Unlock()
+	ctx, cancel := context.WithTimeout(stream.Context(), maxBackup)
+	defer cancel()
 	if _, err := s.current(ctx); err != nil { // in its time, and with its reason
 		return s.fail(err)
 	}
@@ -37,7 +50,18 @@ func (s *backups) CreateBackup(_ *signalboxv1.CreateBackupRequest, stream signal
 		return s.fail(err)
 	}
 	defer func() { _ = from.Close() }() // the store has said what was wrong by then
-	complete, err := sendAll(stream, from)
+	var complete *signalboxv1.BackupComplete
+	sent := make(chan error, 1)
+	go func() {
+		var err error
+		complete, err = sendAll(stream, from)
+		sent <- err
+	}()
+	select {
+	case err = <-sent:
+	case <-ctx.Done(): // a client that does not read holds up only the sender, which ends with the stream
+		err = ctx.Err()
+	}
 	if err != nil {
 		return s.fail(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"signalbox/controlplane/api"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -76,4 +77,37 @@ func TestAStoreThatCannotBeCopiedSaysSo(t *testing.T) {
 	shared := copied{err: fmt.Errorf("%w: it is shared", store.ErrNoBackup), from: bytes.NewReader(nil)}
 	_, _, err = backup(t, start(t, mem.New(), func(c *api.Config) { c.Backups = shared }))
 	refused(t, err, codes.FailedPrecondition)
+}
+
+func TestOneBackupIsMadeAtATime(t *testing.T) {
+	first, more := io.Pipe()
+	p := start(t, mem.New(), func(c *api.Config) { c.Backups = copied{from: first} })
+	client := signalboxv1.NewBackupServiceClient(p.conn)
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	stream, err := client.CreateBackup(ctx, new(signalboxv1.CreateBackupRequest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := more.Write(make([]byte, 300<<10)); err != nil { // a chunk, and some of the next
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = backup(t, p)
+	refused(t, err, codes.ResourceExhausted)
+
+	// Whoever goes away makes room for the next.
+	cancel()
+	for {
+		next, err := client.CreateBackup(bounded(t), new(signalboxv1.CreateBackupRequest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = more.Close()
+		if _, err = next.Recv(); status.Code(err) != codes.ResourceExhausted {
+			break
+		}
+	}
 }

@@ -40,8 +40,9 @@ type BackupServiceClient interface {
 	// FAILED_PRECONDITION when etcd is shared with others under a prefix, whose
 	// data a snapshot would hold too, and when etcd does not let this control
 	// plane's user make one; UNAVAILABLE when etcd cannot be reached or has no
-	// quorum, and when the copy breaks off. Only a stream that ends with
-	// `complete` is a backup.
+	// quorum, and when the copy breaks off; RESOURCE_EXHAUSTED while another is
+	// made through the same control plane; DEADLINE_EXCEEDED after an hour. Only
+	// a stream that ends with `complete` is a backup.
 	CreateBackup(ctx context.Context, in *CreateBackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateBackupResponse], error)
 }
 
@@ -90,8 +91,9 @@ type BackupServiceServer interface {
 	// FAILED_PRECONDITION when etcd is shared with others under a prefix, whose
 	// data a snapshot would hold too, and when etcd does not let this control
 	// plane's user make one; UNAVAILABLE when etcd cannot be reached or has no
-	// quorum, and when the copy breaks off. Only a stream that ends with
-	// `complete` is a backup.
+	// quorum, and when the copy breaks off; RESOURCE_EXHAUSTED while another is
+	// made through the same control plane; DEADLINE_EXCEEDED after an hour. Only
+	// a stream that ends with `complete` is a backup.
 	CreateBackup(*CreateBackupRequest, grpc.ServerStreamingServer[CreateBackupResponse]) error
 	mustEmbedUnimplementedBackupServiceServer()
 }
