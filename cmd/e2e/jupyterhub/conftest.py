@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, __file__.rpartition("/")[0])
 
 from hub import cluster_hub  # noqa: E402
-from processes import Cluster  # noqa: E402
+from processes import Cluster, Process  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +42,7 @@ def pytest_runtest_makereport(item):
     """Shows the ends of the logs with a failure."""
     report = (yield).get_result()
     if report.failed:
-        for part in (item.funcargs.get("hub"), *getattr(item.funcargs.get("cluster"), "all", ())):
-            if part is not None:
+        used = list(item.funcargs.values())
+        for part in used + getattr(item.funcargs.get("cluster"), "all", []):
+            if isinstance(part, Process):
                 report.sections.append((part.name, part.tail()))

@@ -1,8 +1,11 @@
 """A JupyterHub from Debian's package, and the browsers of its users."""
 
+import os
 import pathlib
 import re
 import secrets
+import subprocess
+import sys
 
 import requests
 
@@ -26,6 +29,21 @@ def documented(title, **addresses):
         assert shown in config, f"the configuration {title!r} does not have {shown}"
         config = config.replace(shown, real)
     return config
+
+
+def run(title, language, env, *args, **addresses):
+    """Runs what the documentation shows, and returns what it printed."""
+    text = (ROOT / "docs/jupyterhub.md").read_text()
+    found = re.search(rf"^( *)```{language}\n *# {re.escape(title)}\n(.*?)^ *```", text, re.S | re.M)
+    assert found, f"docs/jupyterhub.md does not show {title!r}"
+    script = re.sub(rf"^{found.group(1)}", "", found.group(2), flags=re.M)
+    for shown, real in addresses.items():
+        assert shown.replace("at_", "127.0.0.1:") in script
+        script = script.replace(shown.replace("at_", "127.0.0.1:"), real)
+    program = [sys.executable, "-c"] if language == "python" else ["/bin/bash", "-euc"]
+    done = subprocess.run([*program, script, *args], env=os.environ | env, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # What every Hub here has beside what the documentation shows: users without

@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 
-from hub import Hub, cluster_hub
+from hub import cluster_hub, run
 from processes import PATIENCE, Process, eventually
 from sockets import WebSocket
 
@@ -131,7 +131,9 @@ def test_all_routes_come_back_when_the_hub_is_asked_to_check(cluster, hub, ana):
 
 def test_a_server_that_died_is_answered_for_by_the_hub(cluster, hub):
     """The listener's error pages are the Hub's, as --error-target has it."""
-    cluster.v1("PUT", "/v1/listeners/public?wait=nodes", {"errorPages": {"target": f"http://{hub.address}/hub/error"}, "upstreamFailureStatus": 503})
+    run("what CHP's flags and habits are, for a cluster", "sh", {"KEY": cluster.admin}, at_8001=cluster.api, **{"10.0.0.5:8081": hub.address})
+    for node in cluster.public:
+        assert eventually("the nodes have it", lambda: requests.get(f"http://{node}/_chp_healthz", timeout=PATIENCE).json()) == {"status": "OK"}
     hub.spawn("cleo")
     state = hub.api("GET", "/users/cleo?include_stopped_servers").json()["servers"][""]["state"]
     Process("kill", hub.directory, ["/bin/kill", "-9", state["pid"]]).start().child.wait()
