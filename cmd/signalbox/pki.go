@@ -13,10 +13,11 @@ import (
 	"signalbox/proto/certificate"
 )
 
-// Files of a folder that `pki init` makes. Those of parties are NAME.pem and
-// NAME.key beside them.
+// Files of a folder that `pki init` makes: of the authority of servers, of etcd's
+// and of nodes'. Those of parties are NAME.pem and NAME.key beside them.
 const (
 	rootName  = "ca"
+	etcdName  = "etcd-ca"
 	nodesName = "nodes-ca"
 )
 
@@ -26,12 +27,13 @@ func newPKI() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pki",
 		Short: "Make the certificates of an installation",
-		Long: `Makes a small certificate authority in a folder, and certificates by it for
-control planes, etcd members and their clients. Nodes get theirs from control
-planes, which are given nodes-ca.pem and nodes-ca.key for it; ca.key need not be
-on any machine that serves.`,
+		Long: `Makes small certificate authorities in a folder, and certificates by them for
+control planes and gateways (ca), and for members of etcd and their clients
+(etcd-ca). Nodes get theirs from control planes, which are given nodes-ca.pem and
+nodes-ca.key for it; ca.key and etcd-ca.key need not be on any machine that
+serves.`,
 	}
-	cmd.AddCommand(newPKIInit(), newPKINodeCA(), newPKIIssue(), newPKIExport())
+	cmd.AddCommand(newPKIInit(), newPKINodeCA(), newPKIEtcdCA(), newPKIIssue(), newPKIExport())
 	return cmd
 }
 
@@ -40,111 +42,144 @@ func newPKIInit() *cobra.Command {
 	var days, nodeDays int
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Make the authority, and the one below it for nodes",
-		Long: `Makes the root (ca.pem, ca.key) and the authority that signs nodes (nodes-ca.pem,
-nodes-ca.key). It overwrites nothing.`,
+		Short: "Make the authorities of servers, of etcd and of nodes",
+		Long: `Makes three authorities, none above another: one signs servers (ca.pem, ca.key),
+one members of etcd and their clients (etcd-ca.pem, etcd-ca.key), one nodes
+(nodes-ca.pem, nodes-ca.key). Etcd does everything for whoever has a certificate
+that it trusts, so give it etcd-ca.pem alone. It overwrites nothing.`,
 		Example: "  signalbox pki init --dir /etc/signalbox/pki",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
 			}
-			now := time.Now()
-			root, err := pki.NewRoot(name, now, time.Duration(days)*day)
-			if err != nil {
-				return err
+			life, nodeLife := time.Duration(days)*day, time.Duration(nodeDays)*day
+			for _, a := range []struct {
+				file, name string
+				life       time.Duration
+				make       authorityMaker
+				purpose    string
+			}{
+				{rootName, name, life, pki.NewRoot, "signs servers; keep its key away from machines that serve"},
+				{etcdName, name + " etcd", life, pki.NewRoot, "signs members of etcd and their clients; keep its key as well"},
+				{nodesName, name + " nodes", nodeLife, pki.NewNodeAuthority, "signs nodes; give it and its key to control planes"},
+			} {
+				certFile, err := makeAuthority(a.make, dir, a.file, a.name, a.life)
+				if err != nil {
+					return err
+				}
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", certFile, a.purpose); err != nil {
+					return err
+				}
 			}
-			nodes, err := root.NewNodeAuthority(name+" nodes", now, time.Duration(nodeDays)*day)
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(root.Save(inFolder(dir, rootName)), nodes.Save(inFolder(dir, nodesName))); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the authority; keep its key away from machines that serve\n%s: signs nodes; give it and its key to control planes\n",
-				filepath.Join(dir, rootName+".pem"), filepath.Join(dir, nodesName+".pem"))
-			return err
+			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&dir, "dir", "pki", "folder to make it in")
-	f.StringVar(&name, "name", "Signalbox", "what the authority calls itself")
-	f.IntVar(&days, "days", 3650, "how many days the root is good for")
+	f.StringVar(&dir, "dir", "pki", "folder to make them in")
+	f.StringVar(&name, "name", "Signalbox", "what the authorities call themselves")
+	f.IntVar(&days, "days", 3650, "how many days those of servers and of etcd are good for")
 	f.IntVar(&nodeDays, "node-ca-days", 1825, "how many days the authority for nodes is good for")
 	return cmd
 }
 
+// An authorityMaker is [pki.NewRoot] or [pki.NewNodeAuthority].
+type authorityMaker func(name string, now time.Time, life time.Duration) (*pki.Authority, error)
+
+// makeAuthority makes an authority, in files of a folder.
+func makeAuthority(by authorityMaker, dir, file, name string, life time.Duration) (certFile string, err error) {
+	a, err := by(name, time.Now(), life)
+	if err != nil {
+		return "", err
+	}
+	certFile, keyFile := inFolder(dir, file)
+	return certFile, a.Save(certFile, keyFile)
+}
+
 func newPKINodeCA() *cobra.Command {
-	var dir string
 	var days int
-	cmd := &cobra.Command{
+	cmd := newPKIAnother(pki.NewNodeAuthority, &days, &cobra.Command{
 		Use:   "node-ca NAME",
 		Short: "Make another authority for nodes, to replace the one there is",
-		Long: `Makes another authority that signs nodes (NAME.pem, NAME.key), below the root in
-the folder. It overwrites nothing. Control planes trust every authority in
---node-ca-cert and sign by the first, so it takes the place of the old one while
-everything runs.`,
+		Long: `Makes another authority that signs nodes (NAME.pem, NAME.key). It overwrites
+nothing. Control planes trust every authority in --node-ca-cert and sign by the
+first, so it takes the place of the old one while everything runs.`,
 		Example: "  signalbox pki node-ca nodes-ca-2 --dir /etc/signalbox/pki",
-		Args:    oneName,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			root, err := loadRoot(dir, args[0])
-			if err != nil {
-				return err
-			}
-			nodes, err := root.NewNodeAuthority(args[0], time.Now(), time.Duration(days)*day)
-			if err != nil {
-				return err
-			}
-			certFile, keyFile := inFolder(dir, args[0])
-			if err := nodes.Save(certFile, keyFile); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", certFile, keyFile)
-			return err
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&dir, "dir", "pki", "folder with the authority")
-	f.IntVar(&days, "node-ca-days", 1825, "how many days it is good for")
+	})
+	cmd.Flags().IntVar(&days, "node-ca-days", 1825, "how many days it is good for")
 	return cmd
 }
 
-// loadRoot reads the root of a folder, to sign what goes into files of a name.
-func loadRoot(dir, name string) (*pki.Authority, error) {
+func newPKIEtcdCA() *cobra.Command {
+	var days int
+	cmd := newPKIAnother(pki.NewRoot, &days, &cobra.Command{
+		Use:   "etcd-ca NAME",
+		Short: "Make another authority for etcd, to replace the one there is",
+		Long: `Makes another authority that signs members of etcd and their clients (NAME.pem,
+NAME.key), with "signalbox pki issue --authority NAME". It overwrites nothing.`,
+		Example: "  signalbox pki etcd-ca etcd-ca-2 --dir /etc/signalbox/pki",
+	})
+	cmd.Flags().IntVar(&days, "days", 3650, "how many days it is good for")
+	return cmd
+}
+
+// newPKIAnother completes a command that makes one authority in a folder.
+func newPKIAnother(by authorityMaker, days *int, cmd *cobra.Command) *cobra.Command {
+	var dir string
+	cmd.Args = oneName
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkFileName(args[0]); err != nil {
+			return err
+		}
+		certFile, err := makeAuthority(by, dir, args[0], args[0], time.Duration(*days)*day)
+		if err != nil {
+			return err
+		}
+		_, keyFile := inFolder(dir, args[0])
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", certFile, keyFile)
+		return err
+	}
+	cmd.Flags().StringVar(&dir, "dir", "pki", "folder with the authorities")
+	return cmd
+}
+
+// checkFileName says what is wrong with a name that is one of files, too.
+func checkFileName(name string) error {
 	if filepath.Base(name) != name || name == "." || name == ".." {
-		return nil, &usageError{fmt.Errorf("NAME %q is the name of files too, and must have no slash", name)}
+		return &usageError{fmt.Errorf("NAME %q is the name of files too, and must have no slash", name)}
 	}
-	root, err := pki.Load(inFolder(dir, rootName))
-	if err != nil {
-		return nil, fmt.Errorf("the authority in --dir, which `signalbox pki init` makes: %w", err)
-	}
-	return root, nil
+	return nil
 }
 
 func newPKIIssue() *cobra.Command {
 	var (
-		dir   string
-		party pki.Party
-		days  int
+		dir, authority string
+		party          pki.Party
+		days           int
 	)
 	cmd := &cobra.Command{
 		Use:   "issue NAME",
 		Short: "Make a certificate for a server or a client",
-		Long: `Makes NAME.pem and NAME.key, signed by the root in the folder. With --host the
-certificate is good for a server reached at these names and addresses, and for a
-client; without, for a client only. It overwrites nothing: issue to a new folder
-with --out to renew, and put the files in place of the old; they are read again
-while everything runs.`,
+		Long: `Makes NAME.pem and NAME.key, signed by the authority of servers in the folder, or
+by etcd's with --authority etcd-ca: members of etcd and their clients need
+theirs from it. With --host the certificate is good for a server reached at these
+names and addresses, and for a client; without, for a client only. It overwrites
+nothing: issue to a new folder with --out to renew, and put the files in place of
+the old; they are read again while everything runs.`,
 		Example: `  signalbox pki issue cp1 --host cp1.internal,10.0.0.1
-  signalbox pki issue etcd-client`,
-		Args: cobra.ExactArgs(1),
+  signalbox pki issue etcd1 --authority etcd-ca --host etcd1.internal,10.0.0.1
+  signalbox pki issue etcd-client --authority etcd-ca`,
+		Args: oneName,
 	}
 	var out string
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		party.Name = args[0]
-		root, err := loadRoot(dir, party.Name)
-		if err != nil {
+		if err := errors.Join(checkFileName(party.Name), checkFileName(authority)); err != nil {
 			return err
+		}
+		by, err := pki.Load(inFolder(dir, authority))
+		if err != nil {
+			return fmt.Errorf("the authority in --dir, which `signalbox pki init` makes: %w", err)
 		}
 		if out == "" {
 			out = dir
@@ -160,9 +195,9 @@ while everything runs.`,
 		if err != nil {
 			return err
 		}
-		cert, err := root.Issue(party, key.Public(), time.Now(), time.Duration(days)*day)
+		cert, err := by.Issue(party, key.Public(), time.Now(), time.Duration(days)*day)
 		if err != nil {
-			return &usageError{fmt.Errorf("--days %d: %w", days, err)}
+			return &usageError{fmt.Errorf("--authority %s, --days %d: %w", authority, days, err)}
 		}
 		certFile, keyFile := inFolder(out, party.Name)
 		if err := pki.WritePair(certFile, cert, keyFile, private); err != nil {
@@ -172,7 +207,8 @@ while everything runs.`,
 		return err
 	}
 	f := cmd.Flags()
-	f.StringVar(&dir, "dir", "pki", "folder with the authority")
+	f.StringVar(&dir, "dir", "pki", "folder with the authorities")
+	f.StringVar(&authority, "authority", rootName, "which of them signs: ca, or etcd-ca for members of etcd and their clients")
 	f.StringVar(&out, "out", "", "folder to write to, if not --dir")
 	f.StringSliceVar(&party.Hosts, "host", nil, "DNS name or IP address that the server is reached at; may be repeated")
 	f.IntVar(&days, "days", 90, "how many days it is good for")

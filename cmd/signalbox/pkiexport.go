@@ -14,18 +14,20 @@ import (
 
 func newPKIExport() *cobra.Command {
 	var (
-		dir, out string
-		nodes    bool
+		dir, out    string
+		etcd, nodes bool
 	)
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Copy what a machine needs to have of the authority",
-		Long: `Copies ca.pem, by which everybody knows servers, to another folder; with
+		Short: "Copy what a machine needs to have of the authorities",
+		Long: `Copies ca.pem, by which everybody knows servers, to another folder; with --etcd
+also etcd-ca.pem, by which members of etcd and their clients know each other; with
 --node-authority also nodes-ca.pem and nodes-ca.key, by which control planes sign
-nodes. ca.key stays where it is. It overwrites nothing; what is there already is
-left.`,
-		Example: `  signalbox pki export --dir pki --out for-cp1 --node-authority
-  signalbox pki issue cp1 --dir pki --out for-cp1 --host cp1.internal`,
+nodes. ca.key and etcd-ca.key stay where they are. It overwrites nothing; what is
+there already is left.`,
+		Example: `  signalbox pki export --dir pki --out for-cp1 --etcd --node-authority
+  signalbox pki issue cp1 --dir pki --out for-cp1 --host cp1.internal
+  signalbox pki issue etcd-client --dir pki --out for-cp1 --authority etcd-ca`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
@@ -34,9 +36,15 @@ left.`,
 			if err := os.MkdirAll(out, 0o755); err != nil {
 				return err
 			}
-			root, _ := inFolder(dir, rootName)
-			if err := copyPublic(root, out); err != nil {
-				return err
+			public := []string{rootName}
+			if etcd {
+				public = append(public, etcdName)
+			}
+			for _, name := range public {
+				cert, _ := inFolder(dir, name)
+				if err := copyPublic(cert, out); err != nil {
+					return err
+				}
 			}
 			if !nodes {
 				return nil
@@ -53,8 +61,9 @@ left.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&dir, "dir", "pki", "folder with the authority")
+	f.StringVar(&dir, "dir", "pki", "folder with the authorities")
 	f.StringVar(&out, "out", "", "folder to copy to")
+	f.BoolVar(&etcd, "etcd", false, "for a member of etcd or a control plane: etcd's authority, too, without its key")
 	f.BoolVar(&nodes, "node-authority", false, "for a control plane: the authority for nodes, too, with its key")
 	return cmd
 }

@@ -20,12 +20,12 @@ func TestAMachineGetsOfTheAuthorityWhatItNeeds(t *testing.T) {
 	do(exitOK, "init", "--dir", other)
 	for range 2 { // again is no harm
 		do(exitOK, "export", "--dir", dir, "--out", node)
-		do(exitOK, "export", "--dir", dir, "--out", plane, "--node-authority")
+		do(exitOK, "export", "--dir", dir, "--out", plane, "--etcd", "--node-authority")
 	}
 	do(exitFailed, "export", "--dir", other, "--out", node)
 	do(exitUsage, "export", "--dir", dir)
 
-	for folder, want := range map[string][]string{node: {"ca.pem"}, plane: {"ca.pem", "nodes-ca.key", "nodes-ca.pem"}} {
+	for folder, want := range map[string][]string{node: {"ca.pem"}, plane: {"ca.pem", "etcd-ca.pem", "nodes-ca.key", "nodes-ca.pem"}} {
 		var names []string
 		entries, err := os.ReadDir(folder)
 		if err != nil {

@@ -31,35 +31,32 @@ type Authority struct {
 
 // NewRoot returns an authority that nobody stands above. Its key is new.
 func NewRoot(name string, now time.Time, life time.Duration) (*Authority, error) {
-	key, err := certificate.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	c := authorityTemplate(name)
-	cert, err := sign(c, c, key.Public(), key, now, life)
-	if err != nil {
-		return nil, err
-	}
-	return &Authority{cert: cert, key: key}, nil
+	return newAuthority(authorityTemplate(name), now, life)
 }
 
-// NewNodeAuthority returns an authority below a that can sign nodes only. Its
-// key is new.
-func (a *Authority) NewNodeAuthority(name string, now time.Time, life time.Duration) (*Authority, error) {
-	key, err := certificate.NewKey()
-	if err != nil {
-		return nil, err
-	}
+// NewNodeAuthority returns an authority that can sign nodes only. Nobody stands
+// above it, so that a node is known to those alone who are given this authority,
+// and to nobody who trusts what signs servers. Its key is new.
+func NewNodeAuthority(name string, now time.Time, life time.Duration) (*Authority, error) {
 	c := authorityTemplate(name)
 	c.MaxPathLenZero = true
 	// Verifiers hold what is below to this (RFC 5280, section 4.2.1.12 says it
 	// of certificates; Go, OpenSSL and others say it of whole chains).
 	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	cert, err := sign(c, a.cert, key.Public(), a.key, now, life)
+	return newAuthority(c, now, life)
+}
+
+// newAuthority makes an authority of a template, signed by itself.
+func newAuthority(c *x509.Certificate, now time.Time, life time.Duration) (*Authority, error) {
+	key, err := certificate.NewKey()
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{cert: cert, key: key, chain: append(encode(cert), a.chain...)}, nil
+	cert, err := sign(c, c, key.Public(), key, now, life)
+	if err != nil {
+		return nil, err
+	}
+	return &Authority{cert: cert, key: key}, nil
 }
 
 // Certificate is the authority's own, PEM.
@@ -81,6 +78,9 @@ type Party struct {
 func (a *Authority) Issue(p Party, public crypto.PublicKey, now time.Time, life time.Duration) ([]byte, error) {
 	if p.Name == "" {
 		return nil, errors.New("a certificate needs a name")
+	}
+	if len(a.cert.ExtKeyUsage) > 0 {
+		return nil, fmt.Errorf("the authority %q signs nodes only", a.cert.Subject.CommonName)
 	}
 	c := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: p.Name},

@@ -1,6 +1,8 @@
-// Package pki makes the certificates of an installation: one root, which signs
-// what servers show and what members of etcd show each other, and below it an
-// authority for nodes, which can sign nothing but nodes.
+// Package pki makes the certificates of an installation, by three authorities
+// of which none stands above another: one signs what servers show, one signs
+// members of etcd and their clients, and one can sign nothing but nodes. Each is
+// trusted by those alone who must know its holders: what a server or a node
+// holds is no key to etcd.
 //
 // A node's certificate lives for hours. It says which node its holder is by a
 // URI, "signalbox:node/NAME", and is good for clients only: whoever steals it

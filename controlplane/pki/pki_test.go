@@ -30,13 +30,27 @@ func root(t *testing.T) *Authority {
 	return a
 }
 
-func below(t *testing.T, root *Authority) *Authority {
+func nodes(t *testing.T) *Authority {
 	t.Helper()
-	a, err := root.NewNodeAuthority("nodes", now, year)
+	a, err := NewNodeAuthority("nodes", now, year)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// below is an authority for nodes below a root, as they were made once.
+func below(t *testing.T, root *Authority) *Authority {
+	t.Helper()
+	k := key(t)
+	c := authorityTemplate("nodes")
+	c.MaxPathLenZero = true
+	c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	cert, err := sign(c, root.cert, k.Public(), root.key, now, year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Authority{cert: cert, key: k, chain: encode(cert)}
 }
 
 func key(t *testing.T) crypto.Signer {
@@ -57,7 +71,7 @@ func first(chain []byte) (*x509.Certificate, error) {
 	return all[0], nil
 }
 
-// verify checks a chain as somebody does who knows the root.
+// verify checks a chain as somebody does who trusts an authority.
 func verify(t *testing.T, root *Authority, chain []byte, usage x509.ExtKeyUsage, at time.Time) (*x509.Certificate, error) {
 	t.Helper()
 	leaf, err := first(chain)
@@ -72,44 +86,68 @@ func verify(t *testing.T, root *Authority, chain []byte, usage x509.ExtKeyUsage,
 }
 
 func TestANodesCertificateMakesItsHolderThatNodeAndNothingElse(t *testing.T) {
-	root := root(t)
-	chain, _, err := below(t, root).IssueNode(certificate.Node{Name: "edge-1", Mark: "M"}, key(t).Public(), now, day)
+	nodes := nodes(t)
+	chain, _, err := nodes.IssueNode(certificate.Node{Name: "edge-1", Mark: "M"}, key(t).Public(), now, day)
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now)
+	leaf, err := verify(t, nodes, chain, x509.ExtKeyUsageClientAuth, now)
 	if err != nil {
 		t.Error(err)
 	}
 	if n, ok := certificate.NodeOf(leaf); !ok || n != (certificate.Node{Name: "edge-1", Mark: "M"}) {
 		t.Errorf("it is for %q, %t", n, ok)
 	}
-	if _, err := verify(t, root, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
+	if _, err := verify(t, nodes, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
 		t.Error("it is good for a server")
 	}
-	if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now.Add(day+time.Second)); err == nil {
+	if _, err := verify(t, nodes, chain, x509.ExtKeyUsageClientAuth, now.Add(day+time.Second)); err == nil {
 		t.Error("it does not end")
 	}
-	if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now.Add(-time.Minute)); err != nil {
+	if _, err := verify(t, nodes, chain, x509.ExtKeyUsageClientAuth, now.Add(-time.Minute)); err != nil {
 		t.Errorf("a clock that is a minute behind: %v", err)
 	}
-	stranger, err := NewRoot("root", now, year)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := verify(t, stranger, chain, x509.ExtKeyUsageClientAuth, now); err == nil {
-		t.Error("another root stands for it")
+	if _, err := verify(t, root(t), chain, x509.ExtKeyUsageClientAuth, now); err == nil {
+		t.Error("who trusts the authority of servers, or of etcd, takes it")
 	}
 }
 
 func TestWhoeverHasTheNodeAuthoritysKeyCannotMakeAServer(t *testing.T) {
 	root := root(t)
-	chain, err := below(t, root).Issue(Party{Name: "cp1", Hosts: []string{"cp1"}}, key(t).Public(), now, day)
+	for name, by := range map[string]*Authority{"an authority": nodes(t), "one below the root": below(t, root)} {
+		if _, err := by.Issue(Party{Name: "cp1"}, key(t).Public(), now, day); err == nil || !strings.Contains(err.Error(), `"nodes" signs nodes only`) {
+			t.Errorf("%s signs a party: %v", name, err)
+		}
+		server := &x509.Certificate{DNSNames: []string{"cp1"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		chain, err := by.issue(server, key(t).Public(), now, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, trusted := range []*Authority{root, by} {
+			if _, err := verify(t, trusted, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
+				t.Errorf("%s makes a server that is accepted", name)
+			}
+		}
+	}
+}
+
+// Installations have authorities for nodes that were made below the root.
+func TestAnAuthorityBelowTheRootIsGoodStillWhereItIsTrusted(t *testing.T) {
+	by := below(t, root(t))
+	cert, private := filepath.Join(t.TempDir(), "a.pem"), filepath.Join(t.TempDir(), "a.key")
+	if err := by.Save(cert, private); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(cert, private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := verify(t, root, chain, x509.ExtKeyUsageServerAuth, now); err == nil {
-		t.Error("a server's certificate by the nodes' authority is accepted")
+	chain, _, err := again.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verify(t, by, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -151,7 +189,7 @@ func TestAPartyWithoutHostsIsAClientOnly(t *testing.T) {
 
 func TestACertificateBeginsForClocksThatAreBehind(t *testing.T) {
 	for _, life := range []time.Duration{30 * time.Second, time.Minute, time.Hour, day, year / 2} {
-		chain, _, err := below(t, root(t)).IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, life)
+		chain, _, err := nodes(t).IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, life)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +205,7 @@ func TestACertificateBeginsForClocksThatAreBehind(t *testing.T) {
 
 func TestNothingOutlivesItsAuthority(t *testing.T) {
 	root := root(t)
-	nodes := below(t, root)
+	nodes := nodes(t)
 	chain, end, err := nodes.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now.Add(year-day), 2*day)
 	if err != nil || !end.Equal(now.Add(year)) {
 		t.Errorf("a node's ends at %v, %v", end, err)
@@ -184,8 +222,7 @@ func TestNothingOutlivesItsAuthority(t *testing.T) {
 }
 
 func TestASavedAuthorityIsTheSameWhenItIsRead(t *testing.T) {
-	root := root(t)
-	for name, a := range map[string]*Authority{"root": root, "nodes": below(t, root)} {
+	for name, a := range map[string]*Authority{"root": root(t), "nodes": nodes(t)} {
 		t.Run(name, func(t *testing.T) {
 			cert, private := filepath.Join(t.TempDir(), "a.pem"), filepath.Join(t.TempDir(), "a.key")
 			if err := a.Save(cert, private); err != nil {
@@ -202,7 +239,7 @@ func TestASavedAuthorityIsTheSameWhenItIsRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
+			if _, err := verify(t, a, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
 				t.Error(err)
 			}
 			if err := a.Save(cert, private); !os.IsExist(err) {
@@ -217,8 +254,7 @@ func TestASavedAuthorityIsTheSameWhenItIsRead(t *testing.T) {
 func TestAnAuthorityIsReplacedInItsFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
-	root := root(t)
-	old, young := below(t, root), below(t, root)
+	old, young := nodes(t), nodes(t)
 	if err := errors.Join(old.Save(file("a.pem"), file("a.key")), young.Save(file("b.pem"), file("b.key"))); err != nil {
 		t.Fatal(err)
 	}
@@ -233,11 +269,7 @@ func TestAnAuthorityIsReplacedInItsFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		certs, err := certificates(chain)
-		if err != nil || len(certs) != 2 || !certs[1].Equal(want.cert) {
-			t.Errorf("the chain is of %d certificates, %v", len(certs), err)
-		}
-		if _, err := verify(t, root, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
+		if _, err := verify(t, want, chain, x509.ExtKeyUsageClientAuth, now); err != nil {
 			t.Error(err)
 		}
 	}

@@ -31,10 +31,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience is how long a test waits for what must come.
 const patience = 20 * time.Second
 
-// authorities are a root, and one for nodes below it.
+// authorities are one of servers, and one of nodes.
 type authorities struct {
 	root, nodes *pki.Authority
-	trusted     *x509.CertPool // the root
+	trusted     *x509.CertPool // the root, of servers
 	server      tls.Certificate
 }
 
@@ -44,7 +44,7 @@ func newAuthorities(t *testing.T) *authorities {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes, err := root.NewNodeAuthority("nodes", time.Now(), 24*time.Hour)
+	nodes, err := pki.NewNodeAuthority("nodes", time.Now(), 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

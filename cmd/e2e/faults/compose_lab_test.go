@@ -138,14 +138,14 @@ func (c *compose) credentials(l *lab) error {
 	for _, e := range []string{"SIGNALBOX_ETCD", "SIGNALBOX_ETCD_CA", "SIGNALBOX_ETCD_CERT", "SIGNALBOX_ETCD_CERT_KEY"} {
 		c.access = append(c.access, e+"="+from.variable(e))
 	}
-	c.access = append(c.access, "SIGNALBOX_CONTROLPLANE=controlplanes:8002", "SIGNALBOX_CONTROLPLANE_CA="+from.variable("SIGNALBOX_ETCD_CA"), "SIGNALBOX_KEY="+l.admin)
+	c.access = append(c.access, "SIGNALBOX_CONTROLPLANE=controlplanes:8002", "SIGNALBOX_CONTROLPLANE_CA="+filepath.Join(filepath.Dir(from.variable("SIGNALBOX_ETCD_CA")), "ca.pem"), "SIGNALBOX_KEY="+l.admin)
 	first, err := c.engine.inspect(c.all[l.of(member)[0]].id)
 	if err != nil {
 		return err
 	}
 	l.members = first.variable("SIGNALBOX_INITIAL_CLUSTER")
 	var files []string
-	for _, name := range []string{"SIGNALBOX_ETCD_CERT", "SIGNALBOX_ETCD_CERT_KEY"} {
+	for _, name := range []string{"SIGNALBOX_ETCD_CERT", "SIGNALBOX_ETCD_CERT_KEY", "SIGNALBOX_ETCD_CA"} {
 		file := filepath.Join(c.dir, name)
 		if _, err := docker("cp", "-L", id+":"+from.variable(name), file); err != nil {
 			return err
@@ -156,7 +156,13 @@ func (c *compose) credentials(l *lab) error {
 	if err != nil {
 		return err
 	}
+	members, err := os.ReadFile(files[2])
+	if err != nil {
+		return err
+	}
+	ofEtcd := x509.NewCertPool()
+	ofEtcd.AppendCertsFromPEM(members)
 	l.tls = &tls.Config{RootCAs: trusted}
-	l.etcdTLS = &tls.Config{RootCAs: trusted, Certificates: []tls.Certificate{own}}
+	l.etcdTLS = &tls.Config{RootCAs: ofEtcd, Certificates: []tls.Certificate{own}}
 	return nil
 }
