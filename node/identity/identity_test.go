@@ -244,6 +244,30 @@ func TestACertificateThatCannotBeWrittenIsUsedAndWrittenLater(t *testing.T) {
 	}
 }
 
+// Otherwise it would be asked for again at once, for ever.
+func TestACertificateThatIsNotGoodOnArrivalIsAFailure(t *testing.T) {
+	a := newAuthorities(t)
+	for why, ahead := range map[string]time.Duration{
+		"only: this machine's clock is behind": 25 * time.Minute,
+		"ago: this machine's clock is ahead":   -90 * time.Minute,
+	} {
+		p := newPlane(t, a)
+		p.ahead = ahead
+		r := run(t, a.config(p.addr))
+		<-r.Tried()
+		if n := r.log.count("no new certificate yet"); n == 0 || n != r.log.count(why) {
+			t.Errorf("%d failures are logged, %d of them with %q", n, r.log.count(why), why)
+		}
+		if pair, _ := r.standing(); pair != nil || len(r.renewed) > 0 {
+			t.Error("it is used")
+		}
+		p.set(func() { p.ahead = 0 })
+		if r.next() == nil {
+			t.Error("once the clocks are right, there is none")
+		}
+	}
+}
+
 func TestWhoRefusesIsAskedAgain(t *testing.T) {
 	a := newAuthorities(t)
 	p := newPlane(t, a)

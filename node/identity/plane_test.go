@@ -70,6 +70,7 @@ type plane struct {
 
 	mu      sync.Mutex
 	life    time.Duration // of the next certificate
+	ahead   time.Duration // of this machine's clock, the control plane's is
 	key     string        // that is good, empty for none
 	mark    string        // of what is not revoked
 	by      []string      // how each certificate was asked for: "key" or a mark
@@ -110,7 +111,7 @@ func (p *plane) IssueNodeCertificate(ctx context.Context, req *signalboxv1.Issue
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	p.by = append(p.by, by)
-	chain, end, err := p.nodes.IssueNode(certificate.Node{Name: req.GetNode(), Mark: p.mark}, public, time.Now(), p.life)
+	chain, end, err := p.nodes.IssueNode(certificate.Node{Name: req.GetNode(), Mark: p.mark}, public, time.Now().Add(p.ahead), p.life)
 	return &signalboxv1.IssueNodeCertificateResponse{Chain: string(chain), ExpireTime: timestamppb.New(end)}, err
 }
 

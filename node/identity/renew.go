@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -55,7 +56,11 @@ func (i *Identity) Run(ctx context.Context, renewed func()) {
 			renewal.again()
 			continue
 		}
-		renewal.after(max(i.untilRenewal(time.Now()), retryFirst))
+		if wait := i.untilRenewal(time.Now()); wait > 0 {
+			renewal.after(max(wait, retryFirst))
+		} else {
+			renewal.again() // this machine's clock is far ahead
+		}
 		keeping.timer.Stop()
 		if err := i.keep(); err != nil {
 			if !unkept {
@@ -132,6 +137,9 @@ func (i *Identity) renew(ctx context.Context) error {
 		}
 		b := append([]byte(chain), private...)
 		pair, err := parse(b)
+		if err == nil {
+			err = inTime(pair.Leaf, time.Now())
+		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: the answer: %w", addr, err))
 			continue
@@ -144,6 +152,17 @@ func (i *Identity) renew(ctx context.Context) error {
 		return nil
 	}
 	return errors.Join(failed...)
+}
+
+// inTime says why a certificate that was made just now is not good now.
+func inTime(leaf *x509.Certificate, now time.Time) error {
+	switch {
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate begins in %s only: this machine's clock is behind the control plane's, or that one is ahead", leaf.NotBefore.Sub(now).Round(time.Second))
+	case !now.Before(leaf.NotAfter):
+		return fmt.Errorf("the certificate ended %s ago: this machine's clock is ahead of the control plane's, or that one is behind", now.Sub(leaf.NotAfter).Round(time.Second))
+	}
+	return nil
 }
 
 // keep writes what the file should hold, if it does not.
