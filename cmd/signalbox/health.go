@@ -37,7 +37,7 @@ Without a URL, SIGNALBOX_HEALTH_URL is asked, or else the process that this
 container runs, where its command line says. If that names no address that can
 be asked without certificates, the process is well as long as it runs.`,
 		Example: `  signalbox health http://127.0.0.1:8001
-  signalbox health https://localhost:2379 --ca ca.pem --cert etcd-client.pem --cert-key etcd-client.key
+  signalbox health https://localhost:2379 --ca etcd-ca.pem --cert etcd-client.pem --cert-key etcd-client.key
   signalbox health grpcs://localhost:8002 --ca ca.pem`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
