@@ -143,8 +143,37 @@ func Violations(st *status.Status) []Violation {
 	return all
 }
 
-// reason returns the first reason of ours that a status gives, empty for none.
+// What a gateway itself can say of a call that no control plane answered, in
+// the control planes' words.
+const (
+	nothingWritten = "NOTHING_WRITTEN"
+	maybeWritten   = "MAYBE_WRITTEN"
+)
+
+// Late is the error for a call that a control plane did not answer within the
+// time that the gateway gives it: err is what gRPC says of it then.
+func Late(err error) error {
+	said, reason := "the control plane does not answer, and it is not known whether this was done; try again", maybeWritten
+	if unsent.MatchString(status.Convert(err).Message()) {
+		said, reason = "no control plane was reached; try again", nothingWritten
+	}
+	st := status.New(codes.Unavailable, said)
+	if with, err := st.WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: "signalbox"}); err == nil {
+		st = with
+	}
+	return st.Err()
+}
+
+// reason returns the first reason of ours that a status gives, or what follows
+// from how the connection failed; empty for none.
 func reason(st *status.Status) string {
+	switch late := st.Code() == codes.DeadlineExceeded; {
+	case !late && st.Code() != codes.Unavailable:
+	case unsent.MatchString(st.Message()):
+		return nothingWritten
+	case inside.MatchString(st.Message()):
+		return maybeWritten
+	}
 	for _, d := range st.Details() {
 		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "signalbox" {
 			return info.GetReason()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -14,18 +15,40 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"signalbox/gateway/apierror"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // maxAnswer bounds a control plane's answer, in bytes. A page of routes that
 // all carry as much data as they may comes near it.
 const maxAnswer = 256 << 20
 
-// longest bounds a call. A write waits for a minute at most.
-const longest = 75 * time.Second
+const (
+	// longest bounds a call. A write waits for a minute at most.
+	longest = 75 * time.Second
+	// prompt bounds a call for one record that waits for no node: a control
+	// plane waits for the store no longer than 4 s. One that takes more hangs,
+	// and its connection would say so much later.
+	prompt = 4500 * time.Millisecond
+)
+
+// patience is how long a call may take. Pages and batches may be long.
+func patience(method string, msg proto.Message) time.Duration {
+	_, batch := msg.(interface{ GetSplit() bool })
+	write, writes := msg.(interface{ GetWait() signalboxv1.Wait })
+	switch {
+	case writes && !batch && write.GetWait() != signalboxv1.Wait_WAIT_NODES:
+		return prompt
+	case strings.HasPrefix(path.Base(method), "Get"):
+		return prompt
+	}
+	return longest
+}
 
 // strictConn is the connection the generated handlers call through. It sees
 // each request as a message, which is where the query can be checked.
@@ -40,10 +63,14 @@ func (c *strictConn) Invoke(ctx context.Context, method string, args, reply any,
 	if err := readQuery(msg, inputOf(ctx).query); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, longest)
+	limited, cancel := context.WithTimeout(ctx, patience(method, msg))
 	defer cancel()
 	opts = append(slices.Clip(opts), grpc.MaxCallRecvMsgSize(maxAnswer))
-	return c.ClientConnInterface.Invoke(ctx, method, msg, reply, opts...)
+	err := c.ClientConnInterface.Invoke(limited, method, msg, reply, opts...)
+	if status.Code(err) == codes.DeadlineExceeded && limited.Err() != nil && ctx.Err() == nil {
+		return apierror.Late(err)
+	}
+	return err
 }
 
 // readQuery adds the fields given in a query to a request that already has
