@@ -236,9 +236,10 @@ func (r *run) report() {
 	var words []string
 	for what, times := range r.writers.lost {
 		words = append(words, fmt.Sprintf("%d times %q", times, what))
-		if !isClear(what) {
-			r.Errorf("an error that does not say what became of the write: %q", what)
-		}
+	}
+	r.late, r.slowest = r.writers.late, r.writers.slowest
+	for _, what := range r.writers.unclear[:min(5, len(r.writers.unclear))] {
+		r.Errorf("%d times a door that is up did not say within %v what became of a write: %s", len(r.writers.unclear), refusedFor, what)
 	}
 	slices.Sort(words)
 	if len(words) > 0 {

@@ -16,7 +16,8 @@ type row struct {
 	fault                   string
 	sent, failed            int
 	acked, refused, unknown int
-	refusedFor              time.Duration
+	late                    int
+	slowest, refusedFor     time.Duration
 	lost, applied           int
 	counters                string
 	stalled, took           time.Duration
@@ -36,12 +37,14 @@ func (t *table) add(r *row) {
 }
 
 // heads are the columns: requests to nodes that are up; writes by how they were
-// answered, and the longest that any client, whichever way it tried, went
+// answered, how many calls a client did not wait for longer than tryPatience,
+// the longest that one who stays was not told what became of a write that was
+// not done, and the longest that any other, whichever way it tried, went
 // without one that was done; acknowledged writes that the store does not have,
 // and refused ones that it has; what the API counts of requests against those
 // that were answered.
 var heads = []string{
-	"fault", "requests", "failed", "writes", "refused", "unknown", "refused for", "acked lost", "refused done",
+	"fault", "requests", "failed", "writes", "refused", "unknown", "left", "told after", "refused for", "acked lost", "refused done",
 	"counters", "stalled", "took", "result",
 }
 
@@ -60,7 +63,7 @@ func (t *table) print(out io.Writer) {
 	_, _ = fmt.Fprintln(out)
 	_, _ = fmt.Fprintln(w, strings.Join(heads, "\t"))
 	for _, r := range t.rows {
-		line(r.fault, r.sent, r.failed, r.acked, r.refused, r.unknown, seconds(r.refusedFor), r.lost, r.applied,
+		line(r.fault, r.sent, r.failed, r.acked, r.refused, r.unknown, r.late, seconds(r.slowest), seconds(r.refusedFor), r.lost, r.applied,
 			r.counters, seconds(r.stalled), seconds(r.took), r.result)
 	}
 	_ = w.Flush()

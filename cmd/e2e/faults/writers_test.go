@@ -19,7 +19,8 @@ const (
 	sharedRoutes = 12
 	// writeEvery is a writer's pause between two calls.
 	writeEvery = 60 * time.Millisecond
-	// refusedFor is for how long writes may be refused where there is a quorum.
+	// refusedFor is for how long writes may be refused where there is a quorum,
+	// and how long it may take to be told so.
 	refusedFor = 5 * time.Second
 )
 
@@ -39,9 +40,14 @@ type writers struct {
 	// without are times when nobody can write, by the scenario's own doing.
 	without []span
 	lost    map[string]int // errors that were not done, by their words
+	// late counts calls of those who go elsewhere for which they did not wait;
+	// slowest is how long another took to be told that a write was not done.
+	late    int
+	slowest time.Duration
+	unclear []string // what was not told, or not well, by doors that were up
 }
 
-// A writer is one client.
+// A writer is one client. With one door it stays there, whatever comes.
 type writer struct {
 	doors []door
 	last  time.Time // of its last write that was done
@@ -50,12 +56,13 @@ type writer struct {
 	since time.Time
 }
 
-// startWriters starts two clients of gRPC and two of REST.
+// startWriters starts two clients of gRPC and two of REST, and three that stay
+// at one door each: either control plane's, and a gateway's.
 func (l *lab) startWriters(ctx context.Context, t testing.TB, w *watch, prefix string) *writers {
 	ctx, cancel := context.WithCancel(ctx)
 	ws := &writers{lab: l, watch: w, prefix: prefix, record: history.New(time.Now), cancel: cancel, lost: map[string]int{}}
 	grpc, rest := l.doors()
-	for i, doors := range [][]door{grpc, rest, grpc, rest} {
+	for i, doors := range [][]door{grpc, rest, grpc, rest, grpc[:1], grpc[1:], rest[len(rest)-1:]} {
 		one := &writer{doors: doors, last: time.Now()}
 		ws.writers = append(ws.writers, one)
 		client := ws.record.Client()
@@ -82,22 +89,55 @@ func (ws *writers) write(ctx context.Context, w *writer, client *history.Client,
 		default:
 			call.Value = client.Value()
 		}
-		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), tryPatience)
-		open := client.Begin(call)
-		a := w.doors[at%len(w.doors)].do(try, call)
-		open.End(a)
-		cancel()
-		switch {
-		case a.Outcome == history.Done && call.Kind != history.Get:
-			ws.done(w, time.Now())
-		case a.Outcome == history.Done || a.Outcome == history.Absent:
-			// Nothing was written: a read that is answered says nothing of writes.
-		default:
-			ws.mu.Lock()
-			ws.lost[cmp.Or(a.Said, "no answer")]++
-			ws.mu.Unlock()
-			at++
-		}
+		at += ws.once(ctx, w, client, call, w.doors[at%len(w.doors)])
+	}
+}
+
+// stays reports whether the client goes nowhere else.
+func (w *writer) stays() bool { return len(w.doors) == 1 }
+
+// once makes one call at a door. It returns how many doors on the next one is
+// to be made.
+func (ws *writers) once(ctx context.Context, w *writer, client *history.Client, call history.Call, at door) int {
+	patience := tryPatience
+	if w.stays() {
+		patience = stayPatience
+	}
+	try, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	began, open := time.Now(), client.Begin(call)
+	a := at.do(try, call)
+	open.End(a.Answer)
+	now := time.Now()
+	a.late = a.late || !a.clear && now.Sub(began) > patience-writeEvery // who serves knows the deadline, and may be first to end the call
+	switch {
+	case a.Outcome == history.Done && call.Kind != history.Get:
+		ws.done(w, now)
+		fallthrough
+	case a.Outcome == history.Done || a.Outcome == history.Absent:
+		return 0 // a read that is answered says nothing of writes
+	}
+	ws.failed(w, at.at, a, began, now)
+	return 1
+}
+
+// failed notes that a call was not done, and holds what was said of it against
+// the promise: a door that is up says in time what became of it.
+func (ws *writers) failed(w *writer, at *part, a reply, began, now time.Time) {
+	excused := at.wasDown(began, now)
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.lost[cmp.Or(a.Said, "no answer")]++
+	took := now.Sub(began) - ws.watch.within(began, now)
+	if w.stays() && !excused {
+		ws.slowest = max(ws.slowest, took)
+	}
+	switch {
+	case a.late && !w.stays():
+		ws.late++
+	case excused || a.clear && took <= refusedFor:
+	default:
+		ws.unclear = append(ws.unclear, fmt.Sprintf("%s %s, after %v: %q", began.UTC().Format("15:04:05.000"), at.name, took.Round(time.Millisecond), a.Said))
 	}
 }
 
@@ -160,7 +200,7 @@ func (ws *writers) worst() (longest time.Duration, since time.Time) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for _, w := range ws.writers {
-		if w.worst > longest {
+		if w.worst > longest && !w.stays() {
 			longest, since = w.worst, w.since
 		}
 	}

@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,20 +25,32 @@ import (
 // A door is one way into the API: a control plane's gRPC, or the REST of a
 // gateway.
 type door struct {
-	name string
+	at *part
 	// do makes a call and says what came of it.
-	do func(ctx context.Context, c history.Call) history.Answer
+	do func(ctx context.Context, c history.Call) reply
 }
+
+// A reply is what a door answers. An error that says of a write for certain
+// whether it was made, or that nobody knows, is clear: by the product's own
+// word for it, in which a broken connection or a deadline cannot be dressed.
+type reply struct {
+	history.Answer
+	clear bool
+	late  bool // no reply at all: the client's own patience was at its end
+}
+
+// reasons are the words for it.
+var reasons = []string{"NOTHING_WRITTEN", "MAYBE_WRITTEN"}
 
 // doors are gRPC through every control plane, and REST through every gateway.
 func (l *lab) doors() (grpc, rest []door) {
 	for _, p := range l.of(plane) {
-		grpc = append(grpc, door{"gRPC of " + p.name, func(ctx context.Context, c history.Call) history.Answer {
+		grpc = append(grpc, door{p, func(ctx context.Context, c history.Call) reply {
 			return l.byGRPC(ctx, l.routes(p), c)
 		}})
 	}
 	for _, p := range append(l.of(plane), l.of(gateway)...) {
-		rest = append(rest, door{"REST of " + p.name, func(ctx context.Context, c history.Call) history.Answer {
+		rest = append(rest, door{p, func(ctx context.Context, c history.Call) reply {
 			return l.byREST(ctx, l.api(p)+"/v1/routes/"+c.Route, c)
 		}})
 	}
@@ -61,7 +75,7 @@ func valueOf(upstream string) string {
 	return path.Base(u.Path)
 }
 
-func (l *lab) byGRPC(ctx context.Context, api signalboxv1.RouteServiceClient, c history.Call) history.Answer {
+func (l *lab) byGRPC(ctx context.Context, api signalboxv1.RouteServiceClient, c history.Call) reply {
 	var a history.Answer
 	var err error
 	found := func(r *signalboxv1.Route) {
@@ -87,7 +101,17 @@ func (l *lab) byGRPC(ctx context.Context, api signalboxv1.RouteServiceClient, c 
 	if a.Outcome = history.Of(c, err); a.Outcome != history.Done {
 		a = history.Answer{Outcome: a.Outcome, Said: status.Convert(err).Message()}
 	}
-	return a
+	return reply{a, slices.Contains(reasons, reasonOf(err)) || status.Code(err) == codes.Aborted, ctx.Err() != nil}
+}
+
+// reasonOf is the reason that a control plane gives with an error.
+func reasonOf(err error) string {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "signalbox" {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 // said is what REST answers, of all calls.
@@ -105,7 +129,7 @@ type restRoute struct {
 	Meta      struct{ Revision, CreatedRevision string } `json:"meta"`
 }
 
-func (l *lab) byREST(ctx context.Context, url string, c history.Call) history.Answer {
+func (l *lab) byREST(ctx context.Context, url string, c history.Call) reply {
 	method, body := map[history.Kind]string{history.Put: "PUT", history.Delete: "DELETE", history.Get: "GET"}[c.Kind], ""
 	if c.Kind == history.Put {
 		body = fmt.Sprintf(`{"match":{"pathPrefix":%q},"upstreams":[{"url":%q}]}`, "/"+c.Route, l.up.url(c.Value))
@@ -116,7 +140,7 @@ func (l *lab) byREST(ctx context.Context, url string, c history.Call) history.An
 		err = json.Unmarshal([]byte(got.body), &s)
 	}
 	if err != nil {
-		return history.Answer{Outcome: history.Unknown, Said: err.Error()}
+		return reply{history.Answer{Outcome: history.Unknown, Said: err.Error()}, false, ctx.Err() != nil}
 	}
 	a := history.Answer{Said: s.Error.Message}
 	if got.status == http.StatusOK {
@@ -127,13 +151,13 @@ func (l *lab) byREST(ctx context.Context, url string, c history.Call) history.An
 		if c.Kind == history.Get && len(s.Route.Upstreams) > 0 {
 			a.Found = valueOf(s.Route.Upstreams[0].Url)
 		}
-		return a
+		return reply{Answer: a}
 	}
 	a.Outcome = ofREST(c, s.Error.Status, s.Error.Message)
 	if a.Outcome == history.Unknown && s.Error.Reason == "NOTHING_WRITTEN" {
 		a.Outcome = history.Refused
 	}
-	return a
+	return reply{Answer: a, clear: slices.Contains(reasons, s.Error.Reason) || got.status == http.StatusConflict}
 }
 
 // number reads a number of 64 bits, which JSON has as text.
@@ -169,23 +193,9 @@ func isCertain(message string) bool {
 	return strings.Contains(message, "nothing was done") || strings.Contains(message, "nothing was written")
 }
 
-// isClear reports whether an error says what became of the write, as far as it
-// is the product's: of a connection that broke, and of a client that did not
-// wait for the answer, it has nothing to say.
-func isClear(message string) bool {
-	if isCertain(message) {
-		return true
-	}
-	for _, known := range []string{
-		"it is not known whether this was written", "no control plane", "no answer",
-		"deadline exceeded", "does not answer", "RST_STREAM", "connection", "EOF", "dial tcp", "error reading from server", "transport",
-	} {
-		if strings.Contains(message, known) {
-			return true
-		}
-	}
-	return false
-}
-
-// tryPatience is a client's deadline for one call.
-const tryPatience = 2 * time.Second
+// How long clients wait for a reply: who goes to another door then, and who
+// stays, for longer than an answer may take.
+const (
+	tryPatience  = 2 * time.Second
+	stayPatience = 6 * time.Second
+)
