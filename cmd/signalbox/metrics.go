@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 )
@@ -88,6 +89,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	sources  prometheus.Gatherers
 	certs    certificates
+	shown    http.Handler // of what the sources tell
 	listener net.Listener // nil for nowhere
 	server   *http.Server
 	log      *slog.Logger
@@ -120,6 +122,7 @@ func (m *metricsFlags) listen(part string, plaintext bool, log *slog.Logger) (*m
 func newMetrics(part string, log *slog.Logger) *metrics {
 	s := &metrics{registry: prometheus.NewRegistry(), log: log}
 	s.sources = prometheus.Gatherers{s.registry}
+	s.shown = s.exposition()
 	s.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -200,7 +203,7 @@ func (s *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "the method must be GET", http.StatusMethodNotAllowed)
 	default:
-		s.exposition().ServeHTTP(w, r)
+		s.shown.ServeHTTP(w, r)
 	}
 }
 
@@ -221,9 +224,13 @@ func (s *metrics) admits(r *http.Request) bool {
 	return bearer && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
-// exposition writes what there is to tell, in the form that is asked for.
+// gather asks all sources that are known by now.
+func (s *metrics) gather() ([]*dto.MetricFamily, error) { return s.sources.Gather() }
+
+// exposition writes what there is to tell, in the form that is asked for. There
+// is one for all requests, as it is what counts them.
 func (s *metrics) exposition() http.Handler {
-	return promhttp.HandlerFor(s.sources, promhttp.HandlerOpts{
+	return promhttp.HandlerFor(prometheus.GathererFunc(s.gather), promhttp.HandlerOpts{
 		EnableOpenMetrics: true, ErrorHandling: promhttp.ContinueOnError,
 		MaxRequestsInFlight: scrapes, Timeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),

@@ -104,7 +104,7 @@ func gatherAll(t *testing.T) map[string]*dto.MetricFamily {
 			t.Errorf("%s was answered with %d", path, res.StatusCode)
 		}
 	}
-	families, err := shown.sources.Gather()
+	families, err := shown.gather()
 	if err != nil {
 		t.Fatal(err)
 	}

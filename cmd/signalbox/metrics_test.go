@@ -5,10 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"signalbox/node/certfile"
 )
@@ -140,5 +143,52 @@ func TestMetricsEndWithTheirProcess(t *testing.T) {
 	_ = shown.listener.Close()
 	if err := shown.with(t.Context(), func(ctx context.Context) error { <-ctx.Done(); return nil }); err == nil {
 		t.Error("the process went on without its metrics")
+	}
+}
+
+// A slow collector tells nothing until it is told to, and says when it is asked.
+type slowCollector struct{ asked, tell chan struct{} }
+
+func (slowCollector) Describe(chan<- *prometheus.Desc) {}
+
+func (c slowCollector) Collect(chan<- prometheus.Metric) {
+	c.asked <- struct{}{}
+	<-c.tell
+}
+
+// No more than a few are answered at once, as each costs a whole collection.
+func TestOnlyAFewCollectMetricsAtOnce(t *testing.T) {
+	shown := newMetrics("node", slog.New(slog.DiscardHandler))
+	shown.flags = &metricsFlags{open: true}
+	slow := slowCollector{make(chan struct{}, scrapes+1), make(chan struct{})}
+	shown.add(slow)
+	status := func() int {
+		w := httptest.NewRecorder()
+		shown.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		return w.Code
+	}
+	answers := make(chan int, scrapes+1)
+	for range scrapes {
+		go func() { answers <- status() }()
+		<-slow.asked
+	}
+	go func() { answers <- status() }()
+	select {
+	case code := <-answers:
+		if code != http.StatusServiceUnavailable {
+			t.Errorf("one more than may was answered with %d", code)
+		}
+		answers <- http.StatusOK // stands for the one that was read
+	case <-slow.asked:
+		t.Error("one more than may has metrics collected")
+	}
+	close(slow.tell)
+	for range scrapes + 1 {
+		if code := <-answers; code != http.StatusOK {
+			t.Errorf("one of those who may was answered with %d", code)
+		}
+	}
+	if code := status(); code != http.StatusOK {
+		t.Errorf("the next one was answered with %d", code)
 	}
 }
