@@ -114,6 +114,7 @@ func (cp *ControlPlane) Run(ctx context.Context, endpoints ...Endpoint) error {
 	g.Go(func() error { return cp.stand.Run(gctx) })
 	g.Go(func() error { return cp.tally.Run(gctx, cp.config.Notes, cp.lead) })
 	g.Go(func() error { return cp.keys.Run(gctx) })
+	g.Go(func() error { return cp.forget(gctx) })
 
 	// 2. who may do what
 	serving, stopServing := context.WithCancelCause(ctx)

@@ -187,8 +187,8 @@ func newNodesForget() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				left, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: args[0]})
-				if err != nil && status.Code(err) != codes.NotFound {
+				left, err := leftOf(ctx, api, args[0])
+				if err != nil {
 					return err
 				}
 				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) { _, _ = fmt.Fprintln(w, forgotten(args[0], left.GetNode())) })
@@ -199,6 +199,27 @@ func newNodesForget() *cobra.Command {
 	return cmd
 }
 
+// leftOf is what is known of a node that was to be forgotten, nil for nothing.
+// The other control planes forget one that is lost a moment later.
+func leftOf(ctx context.Context, api signalboxv1.NodeServiceClient, name string) (*signalboxv1.GetNodeResponse, error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for tries := 0; ; tries++ {
+		left, err := api.GetNode(ctx, &signalboxv1.GetNodeRequest{Name: name})
+		switch {
+		case status.Code(err) == codes.NotFound:
+			return nil, nil
+		case err != nil, tries == 20, left.GetNode().GetObserved().GetState() != signalboxv1.NodeState_NODE_STATE_LOST:
+			return left, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
 // forgotten is what became of a node that was to be forgotten; left is what is
 // known of it still, nil for nothing.
 func forgotten(name string, left *signalboxv1.Node) string {
@@ -206,8 +227,7 @@ func forgotten(name string, left *signalboxv1.Node) string {
 	case left == nil:
 		return fmt.Sprintf("node %s forgotten", name)
 	case left.GetObserved().GetState() == signalboxv1.NodeState_NODE_STATE_LOST:
-		// Each control plane forgets lost nodes for itself.
-		return fmt.Sprintf("node %s forgotten, but another control plane lists it still, as lost", name)
+		return fmt.Sprintf("node %s is forgotten, but a control plane lists it still, as lost: ask again", name)
 	}
 	return fmt.Sprintf("nothing is wanted of node %s any more; it is %s and stays listed", name, nodeState(left.GetObserved()))
 }

@@ -100,6 +100,9 @@ func (s *nodes) DeleteNode(ctx context.Context, req *signalboxv1.DeleteNodeReque
 		return nil, s.fail(err)
 	}
 	key := nodeKey(req.GetName())
+	if err := s.mark(ctx, key, req.ExpectedRevision); err != nil {
+		return nil, s.fail(err)
+	}
 	v, err := s.write(ctx, func(view *replica.View) (txn store.Txn, err error) {
 		r := view.Get(key)
 		if err := expect(key, r, req.ExpectedRevision); err != nil {
@@ -111,19 +114,38 @@ func (s *nodes) DeleteNode(ctx context.Context, req *signalboxv1.DeleteNodeReque
 		planDelete(r, &txn)
 		return txn, nil
 	})
-	stored := !errors.Is(err, errNothing)
-	if err != nil && stored {
-		return nil, s.fail(err)
-	}
 	known := s.Nodes.Get(key.Name, nil) != nil
-	forgotten := s.Nodes.Forget(key.Name)
 	switch {
-	case stored:
+	case err == nil:
+		s.Nodes.Forget(key.Name)
 		return &signalboxv1.DeleteNodeResponse{Result: s.result(ctx, v, nil)}, nil
-	case known || forgotten:
+	case !errors.Is(err, errNothing):
+		return nil, s.fail(err)
+	case known: // and not lost, or it had a record now
 		return &signalboxv1.DeleteNodeResponse{Result: &signalboxv1.WriteResult{}}, nil
 	}
 	return nil, s.fail(notFound(key))
+}
+
+// mark writes an empty record of a lost node that has none: when that is
+// removed, every control plane hears of it, and forgets the node.
+func (s *nodes) mark(ctx context.Context, key store.Key, expected *int64) error {
+	if o := s.Nodes.Get(key.Name, nil); expected != nil || o.GetState() != signalboxv1.NodeState_NODE_STATE_LOST {
+		return nil
+	}
+	_, err := s.write(ctx, func(view *replica.View) (txn store.Txn, err error) {
+		if view.Get(key) != nil {
+			return txn, errNothing
+		}
+		n := &signalboxv1.Node{Name: key.Name, Wanted: &signalboxv1.NodeWanted{}}
+		txn.If = append(txn.If, store.Condition{Key: key})
+		txn.Put = append(txn.Put, store.Record{Key: key, Message: n})
+		return txn, nil
+	})
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return err
 }
 
 // labelsOf is what a node's labels are, as far as anybody knows.

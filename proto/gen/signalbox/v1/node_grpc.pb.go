@@ -38,10 +38,10 @@ type NodeServiceClient interface {
 	GetNode(ctx context.Context, in *GetNodeRequest, opts ...grpc.CallOption) (*GetNodeResponse, error)
 	// PutNode writes what is wanted of a node. It fails as PutRoute does.
 	PutNode(ctx context.Context, in *PutNodeRequest, opts ...grpc.CallOption) (*PutNodeResponse, error)
-	// DeleteNode forgets what is wanted of a node and, when it is lost, what the
-	// answering control plane knows of it. What it carried stays in the totals,
-	// and certificates that were revoked stay refused.
-	// NOT_FOUND when nothing is known of it.
+	// DeleteNode forgets what is wanted of a node, and a node that is lost: every
+	// control plane drops it from its list as soon as it hears of the removal.
+	// What it carried stays in the totals, and certificates that were revoked stay
+	// refused. NOT_FOUND when the answering control plane knows nothing of it.
 	DeleteNode(ctx context.Context, in *DeleteNodeRequest, opts ...grpc.CallOption) (*DeleteNodeResponse, error)
 }
 
@@ -106,10 +106,10 @@ type NodeServiceServer interface {
 	GetNode(context.Context, *GetNodeRequest) (*GetNodeResponse, error)
 	// PutNode writes what is wanted of a node. It fails as PutRoute does.
 	PutNode(context.Context, *PutNodeRequest) (*PutNodeResponse, error)
-	// DeleteNode forgets what is wanted of a node and, when it is lost, what the
-	// answering control plane knows of it. What it carried stays in the totals,
-	// and certificates that were revoked stay refused.
-	// NOT_FOUND when nothing is known of it.
+	// DeleteNode forgets what is wanted of a node, and a node that is lost: every
+	// control plane drops it from its list as soon as it hears of the removal.
+	// What it carried stays in the totals, and certificates that were revoked stay
+	// refused. NOT_FOUND when the answering control plane knows nothing of it.
 	DeleteNode(context.Context, *DeleteNodeRequest) (*DeleteNodeResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
