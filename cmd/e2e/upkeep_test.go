@@ -98,7 +98,21 @@ func TestAFullQuotaIsToldAndRecoveredFrom(t *testing.T) {
 	c.does([]string{"SIGNALBOX_KEY=" + c.admin}, "backup", file, "--controlplane", c.planes[0].grpc)
 
 	t.Log("room is made")
-	for _, step := range []string{"compact", "defragment", "disarm", "status"} {
+	t.Log("compact\n" + c.mends("compact"))
+	t.Log("defragment\n" + c.mends("defragment"))
+	silent := c.part("etcd2")
+	silent.kill()
+	if text, code := c.upkeep("disarm"); code != 6 || !strings.Contains(text, "at etcd2 is not known") {
+		t.Errorf("disarmed while nobody knows of etcd2: %d %s", code, text)
+	}
+	silent.start()
+	eventually(t, "etcd2 is back", func(context.Context) error {
+		if text, _ := c.upkeep("status"); strings.Contains(text, "does not answer") {
+			return errors.New(text)
+		}
+		return nil
+	})
+	for _, step := range []string{"disarm", "status"} {
 		t.Log(step + "\n" + c.mends(step))
 	}
 	c.converge("after", to)

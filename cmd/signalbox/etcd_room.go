@@ -27,11 +27,10 @@ Control planes that lag are sent everything anew.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return u.with(cmd.Context(), func(ctx context.Context, client *clientv3.Client) error {
-				now, err := client.Get(ctx, "\x00") // any key tells the revision
+				at, err := revision(ctx, client)
 				if err != nil {
 					return err
 				}
-				at := now.Header.GetRevision()
 				_, err = client.Compact(ctx, at, clientv3.WithCompactPhysical())
 				if err != nil && !errors.Is(rpctypes.Error(err), rpctypes.ErrCompacted) {
 					return err
@@ -43,6 +42,17 @@ Control planes that lag are sent everything anew.`,
 	}
 	u.add(cmd.Flags(), time.Minute)
 	return cmd
+}
+
+// revision is what an etcd has come to.
+func revision(ctx context.Context, client *clientv3.Client) (int64, error) {
+	ask, cancel := context.WithTimeout(ctx, 2*answerTimeout)
+	defer cancel()
+	now, err := client.Get(ask, "\x00") // any key tells the revision
+	if err != nil {
+		return 0, err
+	}
+	return now.Header.GetRevision(), nil
 }
 
 func newEtcdDefragment() *cobra.Command {
@@ -111,8 +121,9 @@ func newEtcdDisarm() *cobra.Command {
 		Use:   "disarm",
 		Short: "Have an etcd take writes again, after room was made",
 		Long: `Takes the alarm NOSPACE back, with which every member refuses writes. It does so
-only where there is room: first "signalbox etcd compact" and "defragment", or a
-larger --quota-bytes, with which each member is started again.`,
+only where every member says that it has room: first "signalbox etcd compact" and
+"defragment", or a larger --quota-bytes, with which each member is started again.
+A member that does not answer is brought back or removed before.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return u.with(cmd.Context(), func(ctx context.Context, client *clientv3.Client) error {
@@ -133,8 +144,11 @@ func disarm(ctx context.Context, client *clientv3.Client, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var full []string
+	var full, silent []string
 	for i, is := range conditions(ctx, client, all) {
+		if is == nil && all[i].GetName() != "" { // what was never started holds nothing
+			silent = append(silent, title(all[i]))
+		}
 		// Where the quota is not told, etcd finds out by itself.
 		if is != nil && is.DbSizeQuota > 0 && is.DbSize+room > is.DbSizeQuota {
 			full = append(full, fmt.Sprintf("%s has %s of %s", title(all[i]), readable(is.DbSize), readable(is.DbSizeQuota)))
@@ -142,6 +156,9 @@ func disarm(ctx context.Context, client *clientv3.Client, out io.Writer) error {
 	}
 	if full != nil {
 		return upkeepErrorf(codes.FailedPrecondition, "there is no room yet: %s; compact and defragment, or raise --quota-bytes", strings.Join(full, ", "))
+	}
+	if silent != nil {
+		return upkeepErrorf(codes.Unavailable, "whether there is room at %s is not known, since that does not answer: bring it back, or remove it; nothing was done", strings.Join(silent, ", "))
 	}
 	list, err := client.AlarmList(ctx)
 	if err != nil {
