@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/etcdutl/v3/snapshot"
@@ -110,7 +112,8 @@ type Restore struct {
 	RevisionBump uint64
 }
 
-// Do makes the data directory: all of it, or none.
+// Do makes the data directory: all of it, or none, also when the machine fails
+// meanwhile. Once it has returned, the directory stays.
 func (r Restore) Do() (Snapshot, error) {
 	found, err := ReadSnapshot(r.File)
 	if err != nil {
@@ -127,10 +130,39 @@ func (r Restore) Do() (Snapshot, error) {
 	if err := r.into(part, found); err != nil {
 		return found, errors.Join(err, os.RemoveAll(part))
 	}
+	if err := syncFolders(part); err != nil {
+		return found, errors.Join(err, os.RemoveAll(part))
+	}
 	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return found, err
 	}
-	return found, os.Rename(part, dir)
+	if err := os.Rename(part, dir); err != nil {
+		return found, err
+	}
+	return found, syncFolder(filepath.Dir(dir))
+}
+
+// syncFolders makes what is in a folder and those below it last. Files are for
+// who wrote them.
+func syncFolders(top string) error {
+	return filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return syncFolder(path)
+	})
+}
+
+// syncFolder makes the names in a folder last.
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if err = d.Sync(); errors.Is(err, syscall.EINVAL) {
+		err = nil // some file systems cannot
+	}
+	return errors.Join(err, d.Close())
 }
 
 // into makes the data directory at part.
