@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -87,12 +89,14 @@ func (m *metricsFlags) secret() (string, error) {
 type metrics struct {
 	flags    *metricsFlags
 	registry *prometheus.Registry
-	sources  prometheus.Gatherers
 	certs    certificates
 	shown    http.Handler // of what the sources tell
 	listener net.Listener // nil for nowhere
 	server   *http.Server
 	log      *slog.Logger
+
+	mu      sync.Mutex // parts start, and are added, while requests are answered
+	sources prometheus.Gatherers
 }
 
 // listen binds the address, if there is one. part is what the process is.
@@ -170,6 +174,8 @@ func (s *metrics) addStore(kept *store) {
 // addEtcd has the etcd in this process tell: it knows one registry only, that
 // of the library.
 func (s *metrics) addEtcd() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.sources = append(s.sources, prometheus.GathererFunc(etcdFamilies))
 }
 
@@ -225,7 +231,12 @@ func (s *metrics) admits(r *http.Request) bool {
 }
 
 // gather asks all sources that are known by now.
-func (s *metrics) gather() ([]*dto.MetricFamily, error) { return s.sources.Gather() }
+func (s *metrics) gather() ([]*dto.MetricFamily, error) {
+	s.mu.Lock()
+	sources := slices.Clone(s.sources)
+	s.mu.Unlock()
+	return sources.Gather()
+}
 
 // exposition writes what there is to tell, in the form that is asked for. There
 // is one for all requests, as it is what counts them.

@@ -192,3 +192,27 @@ func TestOnlyAFewCollectMetricsAtOnce(t *testing.T) {
 		t.Errorf("the next one was answered with %d", code)
 	}
 }
+
+// What a process tells may grow while it is asked, as parts start after their
+// metrics are shown.
+func TestMetricsGrowWhileTheyAreAsked(t *testing.T) {
+	shown := newMetrics("up", slog.New(slog.DiscardHandler))
+	shown.flags = &metricsFlags{open: true}
+	body := func() string {
+		w := httptest.NewRecorder()
+		shown.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		return w.Body.String()
+	}
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for range 20 {
+			body()
+		}
+	}()
+	shown.addEtcd()
+	<-asked
+	if !strings.Contains(body(), "\netcd_") {
+		t.Error("what was added is not told")
+	}
+}
