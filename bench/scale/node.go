@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -96,9 +97,11 @@ func (s served) after(n *node.Node, c nodeConfig, dir string) (_ served, err err
 	}
 	if dir != "" {
 		kept := func() (bool, error) {
-			files, err := filepath.Glob(filepath.Join(dir, "*"))
-			// While it is being written it has another name.
-			return len(files) == 1 && filepath.Ext(files[0]) != ".tmp", err
+			_, err := os.Stat(filepath.Join(dir, "last-known-good"))
+			if errors.Is(err, fs.ErrNotExist) { // while it is being written it has another name
+				return false, nil
+			}
+			return err == nil, err
 		}
 		if err := wait(kept); err != nil {
 			return s, err
