@@ -97,6 +97,7 @@ type metrics struct {
 
 	mu      sync.Mutex // parts start, and are added, while requests are answered
 	sources prometheus.Gatherers
+	fault   string // what was wrong with the token when it was last asked for
 }
 
 // listen binds the address, if there is one. part is what the process is.
@@ -217,8 +218,8 @@ func (s *metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // checked before it came.
 func (s *metrics) admits(r *http.Request) bool {
 	want, err := s.flags.secret()
+	s.changed(err)
 	if err != nil {
-		s.log.Error("metrics token cannot be read", "err", err)
 		return false
 	}
 	if want == "" {
@@ -228,6 +229,26 @@ func (s *metrics) admits(r *http.Request) bool {
 	// Sums are of one length, so that comparing tells nothing of the token's.
 	a, b := sha256.Sum256([]byte(want)), sha256.Sum256([]byte(given))
 	return bearer && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// changed logs what is wrong with the token, when that is news: anyone can ask,
+// as often as they like.
+func (s *metrics) changed(err error) {
+	now := ""
+	if err != nil {
+		now = err.Error()
+	}
+	s.mu.Lock()
+	was := s.fault
+	s.fault = now
+	s.mu.Unlock()
+	switch {
+	case now == was:
+	case now != "":
+		s.log.Error("metrics token cannot be read", "err", err)
+	default:
+		s.log.Info("metrics token can be read again")
+	}
 }
 
 // gather asks all sources that are known by now.

@@ -216,3 +216,35 @@ func TestMetricsGrowWhileTheyAreAsked(t *testing.T) {
 		t.Error("what was added is not told")
 	}
 }
+
+// What is wrong with the token is logged when it changes, and not for everyone
+// who asks without one.
+func TestTokenThatCannotBeReadIsLoggedOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	var said strings.Builder
+	shown := newMetrics("node", slog.New(slog.NewTextHandler(&said, nil)))
+	shown.flags = &metricsFlags{file: file}
+	expect := func(what string, lines int) {
+		t.Helper()
+		for range 3 {
+			shown.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		}
+		if n := strings.Count(said.String(), what); n != lines {
+			t.Errorf("%q is said %d times, not %d:\n%s", what, n, lines, said.String())
+		}
+	}
+	write := func(token string) {
+		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("cannot be read", 1)
+	write("")
+	expect("is empty", 1)
+	write("one")
+	expect("can be read again", 1)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	expect("no such file", 2)
+}
