@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -31,5 +33,53 @@ func TestTheDemoSaysWhoAnswered(t *testing.T) {
 	upstream.Close()
 	if line, ok := a.ask(t.Context()); ok || !strings.Contains(line, "refused") {
 		t.Errorf("nobody's answer is %q, %v", line, ok)
+	}
+}
+
+// Who goes on until interrupted is told of failures and of seconds, not of every
+// answer, and not of the request that the interruption ended.
+func TestTheDemoAsksUntilItIsInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	asked := 0
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch asked++; asked { // one request at a time
+		case 2:
+			w.WriteHeader(http.StatusBadGateway)
+		case 20:
+			interrupt()
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(upstream.Close)
+	cmd := newDemoAsk()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SilenceUsage = true
+	cmd.SetArgs([]string{upstream.URL, "-n", "0", "--every", "1ms"})
+	err := cmd.ExecuteContext(ctx)
+	if err == nil || err.Error() != "1 of 19 requests failed" || exitCode(err) != exitFailed {
+		t.Errorf("it ends with %v", err)
+	}
+	got := out.String()
+	if n := strings.Count(got, "502 Bad Gateway"); n != 1 {
+		t.Errorf("the failure is told %d times: %s", n, got)
+	}
+	if !strings.Contains(got, "  18 through ") || !strings.Contains(got, "   1 through "+strings.TrimPrefix(upstream.URL, "http://")+" failed") {
+		t.Errorf("the sum is wrong: %s", got)
+	}
+	if n := strings.Count(got, "\n"); n > 8 {
+		t.Errorf("it printed %d lines: %s", n, got)
+	}
+}
+
+func TestTheDemoRefusesWhatCannotBeAsked(t *testing.T) {
+	for _, args := range [][]string{{"https://x"}, {"http://x", "-n", "-1"}, {"http://x", "--every", "-1s"}} {
+		cmd := newDemoAsk()
+		cmd.SilenceUsage, cmd.SilenceErrors = true, true
+		cmd.SetArgs(args)
+		if err := cmd.ExecuteContext(t.Context()); exitCode(err) != exitUsage {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }
