@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -192,4 +193,47 @@ func TestEventsAreResumedOverAKill(t *testing.T) {
 		t.Errorf("told of %s, wrote %s", got, last)
 	}
 	t.Logf("%d of %d events over %d responses, with %d resets", len(f.names), len(want), f.visits, f.resets)
+}
+
+// The operator's client follows on at another control plane when its own dies.
+func TestTheClientFollowsEventsOverAKill(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	to := newUpstream(t, "up")
+	p := c.process("events", []string{"SIGNALBOX_KEY=" + c.admin}, "events", "--kind", "route", "--controlplane", c.planes[0].grpc+","+c.planes[1].grpc)
+	p.start()
+	says := func(what string) {
+		t.Helper()
+		eventually(t, "the client says "+what, func(context.Context) error {
+			if got := string(tail(p.out, 1000)); !strings.Contains(got, what) {
+				return fmt.Errorf("only %s", got)
+			}
+			return nil
+		})
+	}
+	i := 0
+	write := func(plane int) string {
+		i++
+		name := fmt.Sprintf("e%d", i)
+		c.services(plane).put(t, route(name, "/"+name, to.url))
+		return fmt.Sprintf("created %q", name)
+	}
+	// Until it follows, it may miss what is written.
+	eventually(t, "the client follows", func(context.Context) error {
+		if write(0); len(tail(p.out, 1)) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	for _, dies := range []int{0, 1} { // one of them is whom it follows
+		c.planes[dies].kill()
+		says(write(1 - dies))
+		c.planes[dies].start()
+		c.awaitPlane(c.planes[dies])
+	}
+	if code := p.stop(syscall.SIGINT); code != 0 {
+		t.Errorf("interrupted, it exits with %d", code)
+	}
+	if n := strings.Count(string(tail(p.log, 100)), "following on"); n != 1 && n != 2 {
+		t.Errorf("it tells of %d control planes that are gone: %s", n, tail(p.log, 100))
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -35,7 +36,7 @@ func newEvents() *cobra.Command {
 				request.Kinds = append(request.Kinds, signalboxv1.Kind(kind))
 			}
 			return c.stream(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
-				return c.follow(ctx, cmd.OutOrStdout(), signalboxv1.NewEventServiceClient(conn), request)
+				return c.follow(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr(), signalboxv1.NewEventServiceClient(conn), request)
 			})
 		},
 	}
@@ -45,8 +46,34 @@ func newEvents() *cobra.Command {
 	return cmd
 }
 
-// follow prints events, one line each.
-func (c *client) follow(ctx context.Context, out io.Writer, api signalboxv1.EventServiceClient, request *signalboxv1.FollowEventsRequest) error {
+// followAgain is how often a stream that broke is begun anew.
+const followAgain = time.Second
+
+// follow prints events until ctx ends. A stream that breaks once it stood is
+// begun anew after the last event, at whatever control plane answers then, and
+// aside is told.
+func (c *client) follow(ctx context.Context, out, aside io.Writer, api signalboxv1.EventServiceClient, request *signalboxv1.FollowEventsRequest) error {
+	for stood, told := false, false; ; {
+		stands := false
+		err := c.followOnce(ctx, out, api, request, &stands)
+		if stood, told = stood || stands, told && !stands; !stood || ctx.Err() != nil || status.Code(err) != codes.Unavailable {
+			return err
+		}
+		if !told {
+			_, _ = fmt.Fprintln(aside, "signalbox: the control plane is gone; following on where another answers")
+			told = true
+		}
+		select {
+		case <-time.After(followAgain):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// followOnce prints events of one stream, one line each. request is told the
+// last of them, and stands that there was any.
+func (c *client) followOnce(ctx context.Context, out io.Writer, api signalboxv1.EventServiceClient, request *signalboxv1.FollowEventsRequest, stands *bool) error {
 	events, err := api.FollowEvents(ctx, request)
 	if err != nil {
 		return err
@@ -62,6 +89,7 @@ func (c *client) follow(ctx context.Context, out io.Writer, api signalboxv1.Even
 			return err
 		}
 		e := answer.GetEvent()
+		request.After, *stands = e.GetId(), true
 		if e.GetType() == signalboxv1.EventType_EVENT_TYPE_HEARTBEAT {
 			continue
 		}

@@ -150,8 +150,9 @@ func putWanted(ctx context.Context, api signalboxv1.NodeServiceClient, name stri
 
 func newNodesRevoke() *cobra.Command {
 	var (
-		c client
-		w writeFlags
+		c       client
+		w       writeFlags
+		unknown bool
 	)
 	cmd := &cobra.Command{
 		Use:   "revoke NAME",
@@ -162,6 +163,14 @@ one that is good.`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
+				_, err := signalboxv1.NewNodeServiceClient(conn).GetNode(ctx, &signalboxv1.GetNodeRequest{Name: args[0]})
+				switch {
+				case status.Code(err) == codes.NotFound && unknown:
+				case status.Code(err) == codes.NotFound:
+					return status.Errorf(codes.NotFound, "no node %q is known, and nothing was revoked; with --unknown it is all the same", args[0])
+				case err != nil:
+					return err
+				}
 				answer, err := signalboxv1.NewCertificateServiceClient(conn).RevokeNodeCertificates(ctx, &signalboxv1.RevokeNodeCertificatesRequest{Node: args[0]})
 				if err != nil {
 					return err
@@ -170,6 +179,7 @@ one that is good.`,
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&unknown, "unknown", false, "revoke also for a node that no control plane knows now")
 	c.add(cmd.Flags())
 	return cmd
 }

@@ -70,7 +70,7 @@ func TestForgotten(t *testing.T) {
 	for want, left := range map[string]*signalboxv1.Node{
 		"node n forgotten": nil,
 		"node n is forgotten, but a control plane lists it still, as lost: ask again": observed(signalboxv1.NodeState_NODE_STATE_LOST),
-		"nothing is wanted of node n any more; it is live and stays listed":   observed(signalboxv1.NodeState_NODE_STATE_LIVE),
+		"nothing is wanted of node n any more; it is live and stays listed":           observed(signalboxv1.NodeState_NODE_STATE_LIVE),
 	} {
 		if got := forgotten("n", left); got != want {
 			t.Errorf("%q, want %q", got, want)
