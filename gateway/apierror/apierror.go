@@ -108,10 +108,12 @@ func Write(w http.ResponseWriter, err error) {
 }
 
 // What gRPC's own errors about connections look like: unsent of calls that no
-// control plane can have seen, inside of all.
+// control plane can have seen, unserving of those because none that is there
+// serves, inside of all.
 var (
-	unsent = regexp.MustCompile(`Error while dialing|waiting for connections|name resolver|zero addresses|health check failure`)
-	inside = regexp.MustCompile(unsent.String() + `|connection error|transport|error reading from server|\b(tcp|unix) `)
+	unsent    = regexp.MustCompile(`Error while dialing|waiting for connections|name resolver|zero addresses|health check failure`)
+	unserving = regexp.MustCompile(`health check failure`)
+	inside    = regexp.MustCompile(unsent.String() + `|connection error|transport|error reading from server|\b(tcp|unix) `)
 )
 
 // Message returns a status's message as a client may see it. That a connection
@@ -121,6 +123,8 @@ func Message(st *status.Status) string {
 	switch {
 	case !late && st.Code() != codes.Unavailable || !inside.MatchString(st.Message()):
 		return st.Message()
+	case unserving.MatchString(st.Message()):
+		return "no control plane that was reached has touch with its store; try again"
 	case unsent.MatchString(st.Message()):
 		return "no control plane was reached; try again"
 	}

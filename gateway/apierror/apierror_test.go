@@ -59,7 +59,7 @@ func TestAnswersAreWhole(t *testing.T) {
 		{"what a connection's failure says of us", status.Error(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:1: connect: connection refused"`), 503,
 			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"no control plane was reached; try again","reason":"NOTHING_WRITTEN"}}`},
 		{"a control plane that has lost its store", status.Error(codes.Unavailable, "pickfirst: health check failure: connection active but health check failed. status=NOT_SERVING"), 503,
-			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"no control plane was reached; try again","reason":"NOTHING_WRITTEN"}}`},
+			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"no control plane that was reached has touch with its store; try again","reason":"NOTHING_WRITTEN"}}`},
 		{"a connection that broke on the way", status.Error(codes.Unavailable, "error reading from server: read tcp 10.0.0.1:2->10.0.0.1:1: connection reset by peer"), 503,
 			map[string]string{"Retry-After": "1"}, `{"error":{"code":503,"status":"UNAVAILABLE","message":"the connection to the control plane broke, and it is not known whether this was done; try again","reason":"MAYBE_WRITTEN"}}`},
 		{"a write that certainly was not made", certain.Err(), 503, map[string]string{"Retry-After": "1"},
