@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +31,7 @@ type planeFlags struct {
 	gateway        gatewayFlags
 	plaintext      bool
 	admin, chp     string
+	adminFile      string // holds admin, where that is not given
 	lease, reports time.Duration
 }
 
@@ -40,7 +43,8 @@ func (p *planeFlags) add(f *pflag.FlagSet) {
 	p.nodes.add(f)
 	p.gateway.add(f)
 	f.BoolVar(&p.plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS: keys cross the network in the clear")
-	f.StringVar(&p.admin, "admin-key", "", "secret of the API key \"bootstrap\"; better given as SIGNALBOX_ADMIN_KEY")
+	f.StringVar(&p.admin, "admin-key", "", "secret of the API key \"bootstrap\"; better given as SIGNALBOX_ADMIN_KEY or by --admin-key-file")
+	f.StringVar(&p.adminFile, "admin-key-file", "", "file that holds the secret of the API key \"bootstrap\"")
 	f.StringVar(&p.chp, "chp-token", "", "secret of the API key \"chp\", for the CHP API; better given as SIGNALBOX_CHP_TOKEN or CONFIGPROXY_AUTH_TOKEN")
 	f.DurationVar(&p.lease, "lease-ttl", 5*time.Second, "how long a silent control plane or node counts as present")
 	f.DurationVar(&p.reports, "report-interval", time.Second, "how often nodes report what they carried")
@@ -73,6 +77,9 @@ func (p *planeFlags) check(log *slog.Logger) (*plane, error) {
 	if err := checkAdvertise(p.advertise); err != nil {
 		return nil, err
 	}
+	if err := p.readAdminKey(); err != nil {
+		return nil, err
+	}
 	certifier, err := p.nodes.certifier(&p.grpcTLS, log)
 	if err != nil {
 		return nil, err
@@ -93,6 +100,25 @@ func (p *planeFlags) check(log *slog.Logger) (*plane, error) {
 		pl.creds = credentials.NewTLS(secure)
 	}
 	return pl, nil
+}
+
+// readAdminKey takes the admin key from its file. One that is named must hold a
+// key: without it another would be made, which nobody knows.
+func (p *planeFlags) readAdminKey() error {
+	switch {
+	case p.adminFile == "":
+		return nil
+	case p.admin != "":
+		return &usageError{errors.New("--admin-key (SIGNALBOX_ADMIN_KEY) and --admin-key-file are alternatives")}
+	}
+	text, err := os.ReadFile(p.adminFile)
+	if err != nil {
+		return &usageError{fmt.Errorf("--admin-key-file: %w", err)}
+	}
+	if p.admin = strings.TrimSpace(string(text)); p.admin == "" {
+		return &usageError{fmt.Errorf("--admin-key-file: %s holds no key", p.adminFile)}
+	}
+	return nil
 }
 
 // listen binds the addresses of a plane that works on a store.

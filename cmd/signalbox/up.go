@@ -124,6 +124,7 @@ func (u *upFlags) keys() (adminFile, nodeKey string, err error) {
 	if err := os.MkdirAll(u.data, 0o700); err != nil {
 		return "", "", fmt.Errorf("--data-dir: %w", err)
 	}
+	adminFile = u.plane.adminFile
 	if u.plane.admin == "" {
 		adminFile = filepath.Join(u.data, "admin.key")
 		if u.plane.admin, err = keepSecret(adminFile); err != nil {
