@@ -78,8 +78,8 @@ func TestABackupRestoredOnEveryMember(t *testing.T) {
 	traffic := newLoad(t, "/stays", c.nodes[0].public, c.nodes[1].public)
 
 	t.Log("a backup is made under writes, and more is written")
-	w, ctx, stop := &writer{}, t.Context(), func() {}
-	ctx, stop = context.WithCancel(ctx)
+	w := &writer{}
+	ctx, stop := context.WithCancel(t.Context())
 	var writing sync.WaitGroup
 	writing.Go(func() { w.run(ctx, c, first.url) })
 	t.Cleanup(func() { stop(); writing.Wait() })

@@ -34,10 +34,10 @@ type Upstream struct {
 }
 
 // Equal reports whether both are reached and asked alike.
-func (u Upstream) Equal(o Upstream) bool {
-	same := proto.Equal(u.TLS, o.TLS)
-	u.TLS, o.TLS = nil, nil
-	return same && u == o
+func (up Upstream) Equal(o Upstream) bool {
+	same := proto.Equal(up.TLS, o.TLS)
+	up.TLS, o.TLS = nil, nil
+	return same && up == o
 }
 
 // upstream takes an upstream's record apart, and names what is wrong with it.
