@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/connectivity"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"signalbox/proto/probe"
 )
 
 // patient is how a command tries to connect: often, since it will not for
@@ -70,17 +72,10 @@ func lastTrouble(ctx context.Context, conn *grpc.ClientConn, addresses []string)
 			return err.Error()
 		}
 	}
-	_, err := healthv1.NewHealthClient(conn).Check(ctx, new(healthv1.HealthCheckRequest))
-	if status.Code(err) != codes.Unavailable {
-		return "the connection is taken, and nothing is said on it"
-	}
-	text := status.Convert(err).Message()
-	for _, frame := range []string{"last connection error: ", "connection error: desc = ", "transport: Error while dialing: ", "transport: "} {
-		if _, inner, ok := strings.Cut(text, frame); ok {
-			text = strings.Trim(inner, `"`)
-		}
-	}
+	text := probe.Trouble(ctx, conn)
 	switch {
+	case text == "":
+		return "the connection is taken, and nothing is said on it"
 	case strings.Contains(text, "looked like an HTTP/1.1 header"):
 		return "that is no gRPC API, which is at another port, 8002 by default"
 	case strings.HasPrefix(text, "error reading server preface"):

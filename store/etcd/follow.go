@@ -3,13 +3,16 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"signalbox/proto/probe"
 	"signalbox/store"
 )
 
@@ -183,6 +186,9 @@ func (e applyError) Error() string { return e.err.Error() }
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = 2 * time.Second
+	// troubleTimeout bounds the question why there is no connection; while an
+	// attempt to make one is under way, it has no answer.
+	troubleTimeout = 500 * time.Millisecond
 )
 
 // persist runs once again and again until it is done, ctx ends or apply fails,
@@ -212,7 +218,7 @@ func (k *Keeper) persist(ctx context.Context, what string, once func(ctx context
 			k.log.Info("reading the store anew", "followed", what, "reason", err)
 			continue
 		case !lost:
-			k.log.Warn("lost touch with the store", "followed", what, "err", err)
+			k.log.Warn("lost touch with the store", "followed", what, "err", k.explained(ctx, err))
 			lost = true
 		}
 		select {
@@ -222,6 +228,20 @@ func (k *Keeper) persist(ctx context.Context, what string, once func(ctx context
 		}
 		pause = min(2*pause, lastPause)
 	}
+}
+
+// explained adds to an error why there is no connection, if there is none.
+func (k *Keeper) explained(ctx context.Context, err error) error {
+	conn := k.client.ActiveConnection()
+	if conn == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, troubleTimeout)
+	defer cancel()
+	if why := probe.Trouble(ctx, conn); why != "" && !strings.Contains(err.Error(), why) {
+		return fmt.Errorf("%w: %s", err, why)
+	}
+	return err
 }
 
 // jitter keeps those who lost the store together from coming back together.
