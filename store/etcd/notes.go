@@ -58,7 +58,7 @@ func (k *Keeper) PutNotes(ctx context.Context, put []store.Note, gone []string, 
 // any fault they are read anew.
 func (k *Keeper) FollowNotes(ctx context.Context, prefix string, apply func(store.NoteChange) error) error {
 	f := noteFollower{k: k, all: under(k.keys.note(prefix)), apply: apply}
-	return k.persist(ctx, "notes", f.run)
+	return k.persist(ctx, "notes "+prefix, f.run)
 }
 
 // noteFollower is one call of FollowNotes.
