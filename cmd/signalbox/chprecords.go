@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -148,14 +149,17 @@ func (c *chpFlags) pages() map[string]*signalboxv1.ErrorPage {
 	if c.errorPath == "" {
 		return pages
 	}
-	other, otherErr := os.ReadFile(filepath.Join(c.errorPath, "error.html"))
 	for code, page := range pages {
 		if body, err := os.ReadFile(filepath.Join(c.errorPath, code+".html")); err == nil { //nolint:gosec // the operator's own
 			page.Body, page.ContentType = body, "text/html"
-		} else if otherErr == nil {
-			page.Body, page.ContentType = other, "text/html"
 		}
 	}
+	other, err := os.ReadFile(filepath.Join(c.errorPath, "error.html")) //nolint:gosec // the same
+	if err != nil {
+		return pages
+	}
+	maps.DeleteFunc(pages, func(_ string, p *signalboxv1.ErrorPage) bool { return p.GetContentType() != "text/html" })
+	pages["error"] = &signalboxv1.ErrorPage{Body: other, ContentType: "text/html"}
 	return pages
 }
 
