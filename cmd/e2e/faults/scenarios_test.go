@@ -54,6 +54,9 @@ func ends() []scenario {
 		all = append(all,
 			scenario{name: v.name + " is killed", dies: v.name == "a node", do: func(ctx context.Context, r *run) {
 				p := v.who(ctx, r)
+				if p.kind == node {
+					pause(ctx, 2*hold) // so that there is what it must have reported
+				}
 				r.signal(r, p, syscall.SIGKILL)
 				pause(ctx, hold)
 				r.start(r, p, release{})
@@ -95,7 +98,7 @@ func freezes() []scenario {
 	for _, v := range []struct {
 		name string
 		who  victim
-	}{{"etcd's leader", leader}, {"the feeding control plane", feeder}, {"a gateway", front}, {"a node", aNode}} {
+	}{{"an etcd follower", follower}, {"etcd's leader", leader}, {"the feeding control plane", feeder}, {"a gateway", front}, {"a node", aNode}} {
 		all = append(all, scenario{name: v.name + " is frozen", do: func(ctx context.Context, r *run) {
 			p := v.who(ctx, r)
 			r.signal(r, p, syscall.SIGSTOP)
