@@ -28,8 +28,6 @@ type scenario struct {
 	// dies says that it ends a node without a word: what that had not yet
 	// reported may be missing in counters.
 	dies bool
-	// quiet says that nobody writes meanwhile.
-	quiet bool
 	// needs says what this machine lacks for it, if anything.
 	needs func(*lab) string
 }
@@ -44,8 +42,8 @@ type run struct {
 	prefix  string // of the names of its routes
 	before  int64  // revision up to which done has what the store did, since the run began
 	done    []change
-	// restored says that the store has another history since.
-	restored bool
+	// restored is set when the store has another history since.
+	restored *restored
 	first    int // requests of setUp that the scenario's route has had
 }
 
@@ -126,20 +124,15 @@ func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string,
 	r.writers = l.startWriters(ctx, t, machine, prefix)
 	defer r.report()
 	r.writers.allWrite(ctx, t, time.Now())
-	if s.quiet {
-		r.writers.stop()
-	}
 	s.do(ctx, r)
 	l.links.mendAll()
 	healed := time.Now()
 	l.whole(ctx, t)
-	if !s.quiet {
-		r.writers.allWrite(ctx, t, healed)
-	}
+	r.writers.allWrite(ctx, t, healed)
 	r.writers.stop()
 	r.judge(ctx)
 	r.traffic.stop()
-	r.count(ctx, load, s.dies)
+	r.count(ctx, load, s, machine)
 }
 
 // setUp writes the route of the scenario's own requests, and waits until all
@@ -189,32 +182,53 @@ func (r *run) collect(ctx context.Context) {
 // were told.
 func (r *run) judge(ctx context.Context) {
 	r.Helper()
-	if !r.restored {
-		r.collect(ctx)
-	}
+	r.collect(ctx)
 	ops := r.writers.record.Operations()
-	v := judge(ops, r.done)
-	r.acked, r.refused, r.unknown, r.lost, r.applied = v.acked, v.refused, v.unknown, len(v.lost), len(v.applied)
-	for _, what := range v.lost {
-		r.Errorf("an acknowledged write is lost: %s", what)
-	}
-	for _, what := range v.applied {
-		r.Errorf("done without being said, or twice: %s", what)
-	}
-	if err := r.writers.record.Check(os.TempDir()); err != nil {
-		r.Errorf("what clients were told does not fit together: %v", err)
+	r.acked, r.refused, r.unknown = outcomes(ops)
+	for _, h := range r.told(ops) {
+		v := judge(h.ops, h.done)
+		r.lost, r.applied = r.lost+len(v.lost), r.applied+len(v.applied)
+		for _, what := range v.lost {
+			r.Errorf("an acknowledged write is lost: %s", what)
+		}
+		for _, what := range v.applied {
+			r.Errorf("done without being said, or twice: %s", what)
+		}
+		if err := history.Check(h.ops, os.TempDir(), patience); err != nil {
+			r.Errorf("what clients were told does not fit together: %v", err)
+		}
 	}
 	want := newest(r.done)
 	eventually(ctx, r, "all control planes have what the store has", func(ctx context.Context) error { return r.storedAs(ctx, r.prefix+"/", want) })
 	eventually(ctx, r, "all nodes serve what the store has", func(ctx context.Context) error { return r.servedAs(ctx, r.prefix, want) })
 }
 
+// What a node has not reported when it dies is missing in counters: what it
+// carried since the last report, as often as nodes of the lab report, and then
+// was on the way for a moment.
+const reportEvery, reporting = time.Second, time.Second
+
 // count holds the API's counters against the requests of the scenario.
-func (r *run) count(ctx context.Context, load string, died bool) {
+func (r *run) count(ctx context.Context, load string, s scenario, machine *watch) {
 	r.Helper()
-	answered, begun := r.traffic.answered+r.first, r.traffic.begun+r.first
+	nodes := r.of(node)
+	of := tally{begun: r.traffic.begun + r.first, answered: r.traffic.answers(nodes, time.Time{}, time.Now()) + r.first}
+	if s.dies {
+		for _, p := range nodes {
+			if at, ok := p.wentDown(r.writers.began); ok {
+				since := at.Add(-reportEvery - reporting)
+				of.unreported += r.traffic.answers([]*part{p}, since.Add(-machine.within(since, at)), at.Add(reporting))
+			}
+		}
+	}
+	if r.restored != nil {
+		// The counters are those of the backup, with what nodes report since:
+		// what is right for them is nobody's promise here.
+		r.counters = "-"
+		return
+	}
 	eventually(ctx, r, "counters", func(ctx context.Context) (err error) {
-		r.counters, err = r.counted(ctx, load, answered, begun, died)
+		r.counters, err = r.counted(ctx, load, of)
 		return err
 	})
 }

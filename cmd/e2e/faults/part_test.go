@@ -80,6 +80,18 @@ func (p *part) wasDown(from, to time.Time) bool {
 	return slices.ContainsFunc(p.downs, func(s span) bool { return s.overlaps(from, to) })
 }
 
+// wentDown is when the part went down since a moment, if it did.
+func (p *part) wentDown(since time.Time) (at time.Time, did bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.downs {
+		if s.from.After(since) {
+			return s.from, true
+		}
+	}
+	return time.Time{}, false
+}
+
 // isDown reports whether it is down now.
 func (p *part) isDown() bool {
 	now := time.Now()

@@ -56,29 +56,36 @@ func (l *lab) requestsOf(ctx context.Context, p *part, route string) (int, error
 	return int(res.GetObserved().GetCounters().GetRequests()), err
 }
 
-// counted waits until all control planes have counted what was asked of a
-// route: all that was answered, unless some of it went with a node that died,
-// and never more than was asked. It returns what they say.
-func (l *lab) counted(ctx context.Context, route string, answered, begun int, died bool) (string, error) {
+// A tally is what was asked of a route, as far as clients know.
+type tally struct {
+	begun, answered int
+	// unreported is how much of it nodes took with them that died, at most.
+	unreported int
+}
+
+// counted fails unless all control planes have counted what was asked of a
+// route: all that was answered, but for what may be missing, and never more than
+// was asked. It returns what they say.
+func (l *lab) counted(ctx context.Context, route string, of tally) (string, error) {
 	var seen []int
 	for _, p := range l.of(plane) {
 		n, err := l.requestsOf(ctx, p, route)
 		if err != nil {
 			return "?", fmt.Errorf("%s: %w", p.name, err)
 		}
-		if n > begun {
-			return "too many", fmt.Errorf("%s counts %d requests, and %d were made", p.name, n, begun)
+		if n > of.begun {
+			return "too many", fmt.Errorf("%s counts %d requests, and %d were made", p.name, n, of.begun)
 		}
-		if n < answered && !died {
-			return "too few", fmt.Errorf("%s counts %d requests, and %d were answered", p.name, n, answered)
+		if n < of.answered-of.unreported {
+			return "too few", fmt.Errorf("%s counts %d requests, and %d were answered, of which %d may be missing", p.name, n, of.answered, of.unreported)
 		}
 		seen = append(seen, n)
 	}
 	if seen[0] != seen[1] {
 		return "differ", fmt.Errorf("control planes count %v", seen)
 	}
-	if seen[0] < answered {
-		return fmt.Sprintf("-%d", answered-seen[0]), nil
+	if seen[0] < of.answered {
+		return fmt.Sprintf("-%d, at most -%d", of.answered-seen[0], of.unreported), nil
 	}
 	return "equal", nil
 }

@@ -71,9 +71,8 @@ func (l *lab) changes(ctx context.Context, prefix string, after, now int64) ([]c
 
 // A verdict is what the store's history says of what clients were told.
 type verdict struct {
-	acked, refused, unknown int
-	lost                    []string // acknowledged, and not done
-	applied                 []string // refused, and done; or done twice
+	lost    []string // acknowledged, and not done
+	applied []string // refused, and done; or done twice
 }
 
 // judge holds what clients were told against what the store did.
@@ -97,16 +96,11 @@ func judge(ops []history.Operation, done []change) verdict {
 		at := puts[o.Value]
 		switch o.Outcome {
 		case history.Done:
-			v.acked++
 			if o.Kind == history.Put && !slices.Contains(at, o.Revision) || o.Kind == history.Delete && removals[o.Revision] != o.Route {
 				v.lost = append(v.lost, o.Route+": "+o.String())
 			}
 		case history.Unknown:
-			v.unknown++
 		default:
-			if o.Outcome == history.Refused {
-				v.refused++
-			}
 			if len(at) > 0 {
 				v.applied = append(v.applied, o.Route+": "+o.String()+fmt.Sprintf(", and was done at %v", at))
 			}
@@ -122,6 +116,22 @@ func judge(ops []history.Operation, done []change) verdict {
 		}
 	}
 	return v
+}
+
+// outcomes counts writes by how they were answered.
+func outcomes(ops []history.Operation) (acked, refused, unknown int) {
+	for _, o := range ops {
+		switch {
+		case o.Kind == history.Get:
+		case o.Outcome == history.Done:
+			acked++
+		case o.Outcome == history.Refused:
+			refused++
+		case o.Outcome == history.Unknown:
+			unknown++
+		}
+	}
+	return acked, refused, unknown
 }
 
 // unasked are removals that no delete which was done accounts for, beyond those

@@ -36,18 +36,19 @@ type traffic struct {
 	running sync.WaitGroup
 
 	mu sync.Mutex
-	// begun counts requests of path that may have reached a node, answered those
-	// that surely did.
-	begun, answered int
-	excused         int      // failed on nodes that were down
-	failures        []string // on nodes that were up
+	// begun counts requests of path that may have reached a node; answered has
+	// those that surely did, by when they were answered and by whom.
+	begun    int
+	answered map[*part][]time.Time
+	excused  int      // failed on nodes that were down
+	failures []string // on nodes that were up
 }
 
 // startTraffic starts all of it, below a path that is served.
 func (l *lab) startTraffic(ctx context.Context, t testing.TB, path string) *traffic {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
-	u := &traffic{lab: l, path: path, cancel: cancel}
+	u := &traffic{lab: l, path: path, cancel: cancel, answered: map[*part][]time.Time{}}
 	for _, n := range l.of(node) {
 		kept, fresh := l.client(t), l.client(t)
 		fresh.Transport.(*http.Transport).DisableKeepAlives = true
@@ -89,8 +90,22 @@ func (u *traffic) ask(ctx context.Context, client *http.Client, n *part) {
 		return
 	}
 	u.mu.Lock()
-	u.answered++
+	u.answered[n] = append(u.answered[n], time.Now())
 	u.mu.Unlock()
+}
+
+// answers counts what was answered by some of the nodes, between two moments.
+func (u *traffic) answers(by []*part, from, to time.Time) (n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range by {
+		for _, at := range u.answered[p] {
+			if !at.Before(from) && !at.After(to) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // failed notes a failure, unless the node was down at some moment since it

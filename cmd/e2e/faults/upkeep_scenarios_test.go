@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -118,38 +117,4 @@ func clocksOff() scenario {
 			}
 		},
 	}
-}
-
-// restoredStore puts back a backup, by the documented steps: all that was
-// acknowledged before it is there, and nothing that came after.
-func restoredStore() scenario {
-	return scenario{name: "the store is restored from a backup", dies: true, quiet: true, do: func(ctx context.Context, r *run) {
-		r.collect(ctx)
-		r.restored = true
-		backup, err := r.operate(r.of(plane)[0], nil, "backup", "-")
-		if err != nil {
-			r.Fatal(err)
-		}
-		gone := history.Call{Kind: history.Put, Route: r.prefix + "/0", Value: "gone"}
-		if a := r.byGRPC(ctx, r.routes(r.of(plane)[0]), gone); a.Outcome != history.Done {
-			r.Fatal(a.Said)
-		}
-		for _, p := range r.of(member) {
-			r.signal(r, p, syscall.SIGTERM)
-		}
-		token := fmt.Sprint("restored-", time.Now().Unix()) // the same for all
-		for i, p := range r.of(member) {
-			at := r.state(p) + "-restored"
-			peer := strings.TrimPrefix(strings.Split(r.members, ",")[i], p.name+"=")
-			out, err := r.operate(p, []byte(backup), "restore", dataFile, "--data-dir", at, "--name", p.name,
-				"--advertise-peer", peer, "--initial-cluster", r.members, "--cluster-token", token)
-			if err != nil {
-				r.Fatal(out, err)
-			}
-		}
-		for _, p := range r.of(member) {
-			r.start(r, p, release{env: []string{"SIGNALBOX_DATA_DIR=" + r.state(p) + "-restored"}})
-		}
-		r.whole(ctx, r)
-	}}
 }

@@ -32,6 +32,7 @@ type writers struct {
 	watch   *watch
 	prefix  string // of the routes' names
 	record  *history.Recorder
+	began   time.Time // the recorder's zero
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
@@ -60,7 +61,7 @@ type writer struct {
 // at one door each: either control plane's, and a gateway's.
 func (l *lab) startWriters(ctx context.Context, t testing.TB, w *watch, prefix string) *writers {
 	ctx, cancel := context.WithCancel(ctx)
-	ws := &writers{lab: l, watch: w, prefix: prefix, record: history.New(time.Now), cancel: cancel, lost: map[string]int{}}
+	ws := &writers{lab: l, watch: w, prefix: prefix, record: history.New(time.Now), began: time.Now(), cancel: cancel, lost: map[string]int{}}
 	grpc, rest := l.doors()
 	for i, doors := range [][]door{grpc, rest, grpc, rest, grpc[:1], grpc[1:], rest[len(rest)-1:]} {
 		one := &writer{doors: doors, last: time.Now()}
@@ -71,6 +72,9 @@ func (l *lab) startWriters(ctx context.Context, t testing.TB, w *watch, prefix s
 	t.Cleanup(ws.stop)
 	return ws
 }
+
+// since is the recorder's time.
+func (ws *writers) since() time.Duration { return time.Since(ws.began) }
 
 func (ws *writers) stop() {
 	ws.cancel()
