@@ -1,8 +1,8 @@
 package node
 
 import (
+	"crypto/x509"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -122,25 +122,25 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// Certificates returns when the node's certificates end, by what they are for:
+// Certificates returns the node's certificates, by what they are for:
 // "identity", which it connects to control planes with when it has one of its
 // own, or "controlplane" when it was given one; and "listener/NAME".
-func (n *Node) Certificates() map[string]time.Time {
-	ends := map[string]time.Time{}
+func (n *Node) Certificates() map[string]*x509.Certificate {
+	shown := map[string]*x509.Certificate{}
 	for _, f := range n.fronts {
-		if at, ok := certfile.Ends(f.secure); ok {
-			ends["listener/"+f.name] = at
+		if c := certfile.Shown(f.secure); c != nil {
+			shown["listener/"+f.name] = c
 		}
 	}
 	if n.identity != nil {
-		if at, ok := n.identity.Ends(); ok {
-			ends["identity"] = at
+		if c := n.identity.Certificate(); c != nil {
+			shown["identity"] = c
 		}
 	} else if n.conf.TLS.Cert != "" {
 		conf, _ := n.conf.TLS.Config() // what is wrong with it was said by New
-		if at, ok := certfile.Ends(conf); ok {
-			ends["controlplane"] = at
+		if c := certfile.Shown(conf); c != nil {
+			shown["controlplane"] = c
 		}
 	}
-	return ends
+	return shown
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -61,7 +62,7 @@ func gatherAll(t *testing.T) map[string]*dto.MetricFamily {
 		t.Fatal(err)
 	}
 	shown := newMetrics("up", log)
-	shown.certificates(func() map[string]time.Time { return map[string]time.Time{"grpc": time.Now()} })
+	shown.certificates(func() map[string]*x509.Certificate { return map[string]*x509.Certificate{"grpc": {}} })
 	out := &saying{said: make(chan string, 1)}
 	ready := out.said
 	ctx, stop := context.WithCancel(t.Context())

@@ -2,24 +2,24 @@ package certfile
 
 import (
 	"crypto/tls"
-	"time"
+	"crypto/x509"
 )
 
-// Ends returns when the certificate ends that a configuration of this package
-// shows, as the files are now; ok is false if it shows none.
-func Ends(conf *tls.Config) (at time.Time, ok bool) {
+// Shown returns the certificate that a configuration of this package shows, as
+// the files are now; nil if it shows none.
+func Shown(conf *tls.Config) *x509.Certificate {
 	var pair *tls.Certificate
 	var err error
 	switch {
 	case conf == nil:
-		return at, false
+		return nil
 	case conf.GetCertificate != nil:
 		pair, err = conf.GetCertificate(new(tls.ClientHelloInfo))
 	case conf.GetClientCertificate != nil:
 		pair, err = conf.GetClientCertificate(new(tls.CertificateRequestInfo))
 	}
-	if err != nil || pair == nil || pair.Leaf == nil {
-		return at, false
+	if err != nil || pair == nil {
+		return nil
 	}
-	return pair.Leaf.NotAfter, true
+	return pair.Leaf
 }

@@ -172,15 +172,15 @@ func (i *Identity) refuse(pair *tls.Certificate) {
 	}
 }
 
-// Ends returns when the certificate ends, or ended; ok is false while there is
-// none.
-func (i *Identity) Ends() (at time.Time, ok bool) {
+// Certificate returns the certificate there is, which may have ended; nil while
+// there is none.
+func (i *Identity) Certificate() *x509.Certificate {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.current == nil {
-		return at, false
+		return nil
 	}
-	return i.current.Leaf.NotAfter, true
+	return i.current.Leaf
 }
 
 func (i *Identity) markTried() { i.once.Do(func() { close(i.tried) }) }
