@@ -121,6 +121,6 @@ func TestLastAdmins(t *testing.T) {
 	if _, err := p.keys.DeleteApiKey(as(bounded(t), secret), &signalboxv1.DeleteApiKeyRequest{Name: "bootstrap"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := behind.keys.DeleteApiKey(bounded(t), &signalboxv1.DeleteApiKeyRequest{Name: "other"})
+	_, err := behind.keys.DeleteApiKey(as(bounded(t), secret), &signalboxv1.DeleteApiKeyRequest{Name: "other"})
 	refused(t, err, codes.FailedPrecondition)
 }

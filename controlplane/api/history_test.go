@@ -177,10 +177,10 @@ func (c *countingStore) let(through bool) {
 }
 
 // lagging starts a control plane whose view can be held back.
-func lagging(t *testing.T, st *mem.Keeper) (*plane, *countingStore) {
+func lagging(t *testing.T, st *mem.Keeper, change ...func(*api.Config)) (*plane, *countingStore) {
 	c := &countingStore{Keeper: st.Another(), open: make(chan struct{})}
 	c.let(true)
-	return startOver(t, c), c
+	return startOver(t, c, change...), c
 }
 
 // A write costs one round trip, unless somebody else wrote the same record

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"signalbox/controlplane/auth"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -12,11 +13,18 @@ import (
 )
 
 // current returns a view that holds every write answered before the call, or
-// an error: never an old view.
+// an error: never an old view, nor anything for a caller who is no longer good.
 func (c *core) current(ctx context.Context) (*replica.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.StoreTimeout)
 	defer cancel()
-	return c.Replica.Current(ctx)
+	view, err := c.Replica.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := auth.StillGood(ctx, view); err != nil {
+		return nil, err
+	}
+	return view, nil
 }
 
 // find returns a record that must be there.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"signalbox/controlplane/auth"
 	"signalbox/controlplane/replica"
@@ -28,7 +29,7 @@ func (c *core) write(ctx context.Context, p plan) (store.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.StoreTimeout)
 	defer cancel()
 	if view, _ := c.Replica.Now(); view != nil {
-		if txn, err := p(view); err == nil {
+		if txn, err := allowed(ctx, view, p); err == nil {
 			if v, err := c.commit(ctx, view, txn); !isConflict(err) {
 				return v, err
 			}
@@ -47,7 +48,7 @@ func (c *core) writeCurrent(ctx context.Context, p plan) (store.Version, error) 
 		if err != nil {
 			return store.Version{}, err
 		}
-		txn, err := p(view)
+		txn, err := allowed(ctx, view, p)
 		if err != nil {
 			return store.Version{}, err
 		}
@@ -58,6 +59,24 @@ func (c *core) writeCurrent(ctx context.Context, p plan) (store.Version, error) 
 		conflict = err
 	}
 	return store.Version{}, conflict
+}
+
+// allowed is what p plans for a caller who is good in that view, under the
+// condition that they are when it is committed: an ended key writes nothing, at
+// no control plane.
+func allowed(ctx context.Context, view *replica.View, p plan) (store.Txn, error) {
+	while, err := auth.StillGood(ctx, view)
+	if err != nil {
+		return store.Txn{}, err
+	}
+	txn, err := p(view)
+	if err != nil || while == nil {
+		return txn, err
+	}
+	if !slices.ContainsFunc(txn.If, func(c store.Condition) bool { return c.Key == while.Key }) {
+		txn.If = append(txn.If, *while)
+	}
+	return txn, nil
 }
 
 // commit commits a transaction planned on a view.

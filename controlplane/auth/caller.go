@@ -5,7 +5,8 @@
 //
 // Keys are found in whatever view the replica has: a control plane that has
 // lost touch with the store still knows them. One that has not read the store
-// yet lets nobody in.
+// yet lets nobody in. Since that view may be old, whoever then reads a newer one
+// for a call, or writes, judges the caller again; see [StillGood].
 package auth
 
 import (
@@ -15,8 +16,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
+	"signalbox/store"
 )
 
 type callerKey struct{}
@@ -62,6 +65,33 @@ func MayJoin(ctx context.Context, node string) error {
 		return status.Errorf(codes.PermissionDenied, "the key is for the node %q", only)
 	}
 	return nil
+}
+
+// errChanged is the answer to a call whose key was let in as it was, and is
+// another now.
+var errChanged = TooEarly("the API key was changed meanwhile; nothing was done: ask again")
+
+// StillGood judges the caller again, in a view that is newer than the one they
+// were let in by: with what has ended since nothing may be had or written. The
+// condition, nil for a call that nobody is needed for, holds for as long as this
+// stays so.
+func StillGood(ctx context.Context, view *replica.View) (*store.Condition, error) {
+	who := callerOf(ctx)
+	if who.key == nil {
+		return nil, nil //nolint:nilnil // there is nothing to hold
+	}
+	key, err := who.by.in(view)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(key.GetScopes(), who.key.GetScopes()) || key.GetNode() != who.key.GetNode() {
+		return nil, errChanged
+	}
+	while := &store.Condition{Key: who.by.record(view)}
+	if r := view.Get(while.Key); r != nil {
+		while.Modified = r.Modified
+	}
+	return while, nil
 }
 
 // Scopes that have a meaning here.

@@ -42,6 +42,18 @@ func presentedCertificate(ctx context.Context) (credential, bool) {
 	return credential{cert: cert, node: node}, ok
 }
 
+// record is the key under which it is kept whether the credential is good: the
+// view's record there, nil for none, decides.
+func (c credential) record(view *replica.View) store.Key {
+	if c.cert != nil {
+		return RevocationKey(c.node.Name)
+	}
+	if found := view.APIKeyHashed(c.hash); found != nil {
+		return found.Key
+	}
+	return store.Key{}
+}
+
 // in returns the key that a credential stands for in a view, which must not be
 // changed, or errWho.
 func (c credential) in(view *replica.View) (*signalboxv1.ApiKey, error) {
