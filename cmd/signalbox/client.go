@@ -48,7 +48,11 @@ func (k *keyFlags) secret() (string, error) {
 	if err != nil {
 		return "", &usageError{fmt.Errorf("--key-file: %w", err)}
 	}
-	return strings.TrimSpace(string(text)), nil
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", &usageError{fmt.Errorf("--key-file: %s is empty", k.file)}
+	}
+	return secret, nil
 }
 
 // A client is what every command of the operator's needs.
@@ -79,9 +83,20 @@ func (c *client) addStream(f *pflag.FlagSet) {
 
 // call dials, and runs f with a context that carries the key.
 func (c *client) call(ctx context.Context, f func(context.Context, grpc.ClientConnInterface) error) error {
+	if err := checkTimeout("timeout", c.timeout); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return c.stream(ctx, f)
+}
+
+// checkTimeout refuses a time in which nothing can be done.
+func checkTimeout(flag string, d time.Duration) error {
+	if d <= 0 {
+		return &usageError{fmt.Errorf("--%s %v must be more than nothing, as 30s or 5m", flag, d)}
+	}
+	return nil
 }
 
 // stream is call without a timeout.
@@ -213,6 +228,24 @@ func readAll(in io.Reader, file string) ([]byte, error) {
 func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("%q takes one name", cmd.CommandPath())
+	}
+	return nil
+}
+
+// atMostOne takes no argument, or one of a kind.
+func atMostOne(kind string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("%q takes at most one %s, and was given %q", cmd.CommandPath(), kind, args)
+		}
+		return nil
+	}
+}
+
+// someNames takes one argument or more.
+func someNames(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%q takes one name or more", cmd.CommandPath())
 	}
 	return nil
 }

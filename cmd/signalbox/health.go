@@ -39,8 +39,11 @@ be asked without certificates, the process is well as long as it runs.`,
 		Example: `  signalbox health http://127.0.0.1:8001
   signalbox health https://localhost:2379 --ca etcd-ca.pem --cert etcd-client.pem --cert-key etcd-client.key
   signalbox health grpcs://localhost:8002 --ca ca.pem`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTimeout("timeout", within); err != nil {
+				return err
+			}
 			raw := os.Getenv("SIGNALBOX_HEALTH_URL")
 			if len(args) > 0 {
 				raw = args[0]

@@ -34,7 +34,7 @@ func newListenerPut() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put [NAME]",
 		Short: "Write a listener, in place of the one with its name",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMostOne("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			record, err := oneListener(cmd.InOrStdin(), file, args, &l)
 			if err != nil {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -43,7 +46,29 @@ func (e *etcdFlags) addWay(f *pflag.FlagSet, usage string, endpoints ...string) 
 	f.StringVar(&e.password, "etcd-password", "", "its password; better given as SIGNALBOX_ETCD_PASSWORD")
 }
 
+// checkEndpoints refuses what is no URL of an etcd member: it would be tried
+// for ever.
+func checkEndpoints(endpoints []string) error {
+	for _, e := range endpoints {
+		at := e
+		for _, scheme := range []string{"http://", "https://"} {
+			at = strings.TrimSuffix(strings.TrimPrefix(at, scheme), "/")
+		}
+		host, port, err := net.SplitHostPort(at)
+		if err == nil {
+			_, err = net.LookupPort("tcp", port)
+		}
+		if err != nil || host == "" || strings.ContainsAny(host, "/@?# ") {
+			return &usageError{fmt.Errorf("--etcd %q must be http://HOST:PORT, https://HOST:PORT or HOST:PORT, as http://127.0.0.1:2379", e)}
+		}
+	}
+	return nil
+}
+
 func (e *etcdFlags) open(log *slog.Logger) (*store, error) {
+	if err := checkEndpoints(e.endpoints); err != nil {
+		return nil, err
+	}
 	secure, err := e.tls.config()
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"signalbox/proto/probe"
 	"signalbox/store/etcd"
 )
 
@@ -47,6 +48,12 @@ const answerTimeout = 3 * time.Second
 
 // with calls f with a client of the whole cluster.
 func (u *upkeep) with(ctx context.Context, f func(context.Context, *clientv3.Client) error) error {
+	if err := checkTimeout("timeout", u.timeout); err != nil {
+		return err
+	}
+	if err := checkEndpoints(u.etcd.endpoints); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
 	secure, err := u.etcd.tls.config()
@@ -58,14 +65,15 @@ func (u *upkeep) with(ctx context.Context, f func(context.Context, *clientv3.Cli
 		DialTimeout: answerTimeout, Logger: zap.NewNop(), DialOptions: etcd.ServerName(secure),
 	})
 	if err != nil {
-		return u.plain(ctx, err)
+		return u.plain(ctx, nil, err)
 	}
 	defer func() { _ = client.Close() }()
-	return u.plain(ctx, f(ctx, client))
+	return u.plain(ctx, client, f(ctx, client))
 }
 
-// plain makes of an etcd error one that says where it is from.
-func (u *upkeep) plain(ctx context.Context, err error) error {
+// plain makes of an etcd error one that says where it is from. client is nil
+// where there was none.
+func (u *upkeep) plain(ctx context.Context, client *clientv3.Client, err error) error {
 	var (
 		refused rpctypes.EtcdError
 		found   *upkeepError
@@ -78,9 +86,21 @@ func (u *upkeep) plain(ctx context.Context, err error) error {
 	case errors.As(err, &refused):
 		return status.Error(refused.Code(), err.Error())
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.Unavailable:
-		return status.Errorf(codes.Unavailable, "etcd does not answer at %s (--etcd), or has no quorum: %s", strings.Join(u.etcd.endpoints, ", "), describe(err))
+		return status.Errorf(codes.Unavailable, "etcd does not answer at %s (--etcd), or has no quorum: %s", strings.Join(u.etcd.endpoints, ", "), unanswered(ctx, client, err))
 	}
 	return err
+}
+
+// unanswered is why an etcd does not answer, as far as it is known.
+func unanswered(ctx context.Context, client *clientv3.Client, err error) string {
+	if client != nil {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
+		defer cancel()
+		if why := probe.Trouble(grace, client.ActiveConnection()); why != "" {
+			return why
+		}
+	}
+	return describe(err)
 }
 
 // An upkeepError is what a command found wrong by itself.
