@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -123,6 +124,10 @@ func (c *Config) check() error {
 	}
 	if c.Key != "" && c.KeyFile != "" {
 		return errors.New("key: it is given twice, as itself and as a file")
+	}
+	// One that is not there may come yet; an empty one is a mishap.
+	if text, err := os.ReadFile(c.KeyFile); err == nil && len(bytes.TrimSpace(text)) == 0 {
+		return fmt.Errorf("key file: %s is empty", c.KeyFile)
 	}
 	for name, l := range c.Listeners {
 		if err := rules.Listener(listenerRecord(name)); err != nil {
