@@ -23,7 +23,8 @@ func newEtcdStatus() *cobra.Command {
 		Short: "Show how the members of an etcd are",
 		Long: `Asks every member how it is. It fails if one does not answer, knows no leader or
 has an alarm: NOSPACE says that a quota is used up, and that nothing can be
-written before room is made and the alarm is taken back.`,
+written before room is made and the alarm is taken back. It exits with 6 in the
+first two cases, and with 1 where there is an alarm and nothing else.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return u.with(cmd.Context(), func(ctx context.Context, client *clientv3.Client) error {
@@ -55,10 +56,14 @@ func showStatus(out io.Writer, all []*pb.Member, is []*clientv3.StatusResponse) 
 	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "NAME\tID\tSTATE\tRAFT INDEX\tDB\tIN USE\tQUOTA\tALARMS\tVERSION")
 	var ailing []string
+	code := codes.Unknown // an alarm alone does not keep them from answering
 	for i, m := range all {
 		state, trouble := stateOf(m, is[i])
 		if trouble != "" {
 			ailing = append(ailing, title(m)+" "+trouble)
+		}
+		if is[i] == nil || is[i].Leader == 0 {
+			code = codes.Unavailable
 		}
 		if s := is[i]; s != nil {
 			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", title(m), memberID(m.GetID()), state,
@@ -71,7 +76,7 @@ func showStatus(out io.Writer, all []*pb.Member, is []*clientv3.StatusResponse) 
 		return err
 	}
 	if len(ailing) > 0 {
-		return upkeepErrorf(codes.Unavailable, "%s", strings.Join(ailing, "; "))
+		return upkeepErrorf(code, "%s", strings.Join(ailing, "; "))
 	}
 	return nil
 }

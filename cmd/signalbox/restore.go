@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,10 +38,15 @@ a change made after the restore for an older one.`,
 			if err := completeRestore(&r); err != nil {
 				return err
 			}
+			if _, err := os.Stat(r.File); err != nil {
+				return &usageError{err}
+			}
 			found, err := r.Do()
 			switch {
 			case errors.Is(err, embedded.ErrSnapshot):
 				return &usageError{fmt.Errorf("%s: %w", r.File, err)}
+			case errors.Is(err, embedded.ErrNotEmpty):
+				return &usageError{fmt.Errorf("--data-dir: %w", err)}
 			case err != nil:
 				return err
 			}

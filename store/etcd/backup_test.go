@@ -179,7 +179,7 @@ func TestRestoringTouchesNoDirectoryThatIsInUse(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	file, _ := save(t, s.one)
-	if _, err := (embedded.Restore{File: file, DataDir: s.dir, RevisionBump: 1}).Do(); err == nil || !strings.Contains(err.Error(), "not empty") {
+	if _, err := (embedded.Restore{File: file, DataDir: s.dir, RevisionBump: 1}).Do(); !errors.Is(err, embedded.ErrNotEmpty) {
 		t.Errorf("got %v", err)
 	}
 	commit(t, s.one, route("a", "one"))

@@ -33,6 +33,9 @@ type Snapshot struct {
 // ErrSnapshot says that a file is no snapshot, or a damaged one.
 var ErrSnapshot = errors.New("it is no backup, or a damaged one")
 
+// ErrNotEmpty says that there is something where a directory is to be made.
+var ErrNotEmpty = errors.New("it is not empty; what is there has to be moved away first")
+
 // ReadSnapshot checks a file, all of it, and says what it holds. Errors wrap
 // ErrSnapshot where it is the file's fault.
 func ReadSnapshot(file string) (Snapshot, error) {
@@ -121,7 +124,7 @@ func (r Restore) Do() (Snapshot, error) {
 	}
 	dir := filepath.Clean(r.DataDir)
 	if fileutil.Exist(dir) && !fileutil.DirEmpty(dir) {
-		return found, fmt.Errorf("directory %s is not empty; what is there has to be moved away first", dir)
+		return found, fmt.Errorf("directory %s: %w", dir, ErrNotEmpty)
 	}
 	part := dir + ".part"
 	if err := os.RemoveAll(part); err != nil { // of an earlier attempt
