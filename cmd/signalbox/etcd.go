@@ -129,17 +129,15 @@ func (g urlGuard) check(urls []string) error {
 		if err != nil || u.Port() == "" {
 			return &usageError{fmt.Errorf("--%s %q must be a URL with a port, as http://127.0.0.1:2379", g.flag, raw)}
 		}
-		if u.Scheme != "https" {
-			if err := guard(g.flag, u.Host, false, g.plaintext); err != nil {
-				return err
-			}
-			continue
-		}
 		local, err := loopback(g.flag, u.Host)
 		if err != nil {
 			return err
 		}
-		if !local && !g.certificates && !g.open {
+		switch {
+		case local:
+		case u.Scheme != "https" && !g.plaintext:
+			return &usageError{fmt.Errorf("--%s %s is not a loopback address, and anyone there could read and write everything: use https with --%s, or --allow-plaintext", g.flag, raw, g.authorities)}
+		case u.Scheme == "https" && !g.certificates && !g.open:
 			return &usageError{fmt.Errorf("--%s %s is not a loopback address, and anyone there could read and write everything: give --%s, or --allow-any-client", g.flag, raw, g.authorities)}
 		}
 	}

@@ -39,7 +39,7 @@ func TestGuardOfEtcd(t *testing.T) {
 	}{
 		{"http://127.0.0.1:2379", urlGuard{}, ""},
 		{"https://127.0.0.1:2379", urlGuard{}, ""},
-		{"http://10.0.0.1:2379", urlGuard{}, "--allow-plaintext"},
+		{"http://10.0.0.1:2379", urlGuard{}, "anyone there could read and write everything: use https with --ca-of-clients, or --allow-plaintext"},
 		{"http://10.0.0.1:2379", urlGuard{certificates: true}, "--allow-plaintext"},
 		{"http://10.0.0.1:2379", urlGuard{open: true}, "--allow-plaintext"},
 		{"http://10.0.0.1:2379", urlGuard{plaintext: true}, ""},
