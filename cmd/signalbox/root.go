@@ -35,7 +35,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("signalbox {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w\nSee '%s --help'", err, cmd.CommandPath())}
+		return &usageError{fmt.Errorf("%w\nSee '%s --help'", wrongFlag(err), cmd.CommandPath())}
 	})
 	root.PersistentFlags().String("config", "", "YAML file with flags by their names")
 	root.AddGroup(

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"time"
 
@@ -49,12 +50,13 @@ func newRoutePut() *cobra.Command {
 		Long: `Writes a route, new or in place of the one with its name: from flags, or with
 --file one route or a list of them in YAML or JSON, with the fields of
 signalbox.v1.Route. A list is one transaction: all are written, or none.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: atMostOne("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			routes, err := r.routes(cmd.InOrStdin(), file, args)
 			if err != nil {
 				return err
 			}
+			warnOfSecrets(cmd.ErrOrStderr(), routes)
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				return putRoutes(ctx, cmd.OutOrStdout(), &c, signalboxv1.NewRouteServiceClient(conn), routes, &w, cut)
 			})
@@ -105,6 +107,28 @@ func (r *routeFlags) routes(in io.Reader, file string, args []string) ([]*signal
 		route.Policy.Host = signalboxv1.HostHeader_HOST_HEADER_UPSTREAM
 	}
 	return []*signalboxv1.Route{route}, nil
+}
+
+// warnOfSecrets says which routes tell a secret to their readers, and to no
+// upstream.
+func warnOfSecrets(to io.Writer, routes []*signalboxv1.Route) {
+	for _, r := range routes {
+		for _, up := range r.GetUpstreams() {
+			if u, err := url.Parse(up.GetUrl()); err == nil && u.User != nil {
+				_, _ = fmt.Fprintf(to, "signalbox: warning: route %s: the user and password in the URL of an upstream are never sent to it, and everybody who may read routes sees them\n", r.GetName())
+				break
+			}
+		}
+	}
+}
+
+// shownURL is an upstream's URL for a table, which shows no password.
+func shownURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.User == nil {
+		return raw
+	}
+	return u.Redacted()
 }
 
 func putRoutes(ctx context.Context, out io.Writer, c *client, api signalboxv1.RouteServiceClient, routes []*signalboxv1.Route, w *writeFlags, cut bool) error {
@@ -202,7 +226,7 @@ func routeTable(w io.Writer, entries []*signalboxv1.RouteEntry) {
 		r, o := e.GetRoute(), e.GetObserved()
 		var to []string
 		for _, u := range r.GetUpstreams() {
-			to = append(to, u.GetUrl())
+			to = append(to, shownURL(u.GetUrl()))
 		}
 		last := "-"
 		if o.GetLastActivity() != nil {
@@ -222,7 +246,7 @@ func newRouteDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete NAME...",
 		Short: "Remove routes, in one transaction",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  someNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd.Context(), func(ctx context.Context, conn grpc.ClientConnInterface) error {
 				return deleteRoutes(ctx, cmd.OutOrStdout(), &c, signalboxv1.NewRouteServiceClient(conn), args, &w, cut)

@@ -30,7 +30,7 @@ func fillFlags(cmd *cobra.Command) error {
 		env := envName(f.Name)
 		if value, ok := os.LookupEnv(env); ok && value != "" {
 			if err := f.Value.Set(value); err != nil {
-				wrong = &usageError{fmt.Errorf("environment variable %s: %w", env, err)}
+				wrong = &usageError{fmt.Errorf("environment variable %s: %w", env, wrongValue(f.Value, value, err))}
 			}
 			f.Changed = true
 			return
@@ -64,7 +64,10 @@ func setLine(flag pflag.Value, value any) error {
 	if len(values) != 1 {
 		return fmt.Errorf("must be one value, and is a list of %d", len(values))
 	}
-	return flag.Set(values[0])
+	if err := flag.Set(values[0]); err != nil {
+		return wrongValue(flag, values[0], err)
+	}
+	return nil
 }
 
 // readConfig reads the config file, if there is one. It may hold flags of
