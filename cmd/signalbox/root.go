@@ -30,7 +30,11 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return fillFlags(cmd)
+			given := givenFlags(cmd)
+			if err := fillFlags(cmd); err != nil {
+				return err
+			}
+			return checkCompanions(cmd, given)
 		},
 	}
 	root.SetVersionTemplate("signalbox {{.Version}}\n")
