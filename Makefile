@@ -38,13 +38,17 @@ test: ## run the tests; needs Go and make, nothing else
 e2e: build ## run the suites with real processes; says what this machine cannot do
 	scripts/e2e
 
+# The authorities that https upstreams are verified by: those of this machine.
+AUTHORITIES := /etc/ssl/certs/ca-certificates.crt
+
 # The builder that needs no plugin, and a folder with nothing but the image's.
 # Without Go, it is built from source in Go's own image, if Docker can get that.
 .PHONY: image
 ifneq ($(shell command -v go),)
 image: build ## build the image signalbox:latest from bin/signalbox, with Docker
 	rm -rf bin/image && mkdir -p bin/image/writable/var/lib && mkdir -m 1777 bin/image/writable/var/lib/signalbox
-	cp bin/signalbox bin/image/
+	install -D bin/signalbox bin/image/fixed/signalbox
+	if [ -e $(AUTHORITIES) ]; then install -Dm644 $(AUTHORITIES) bin/image/fixed$(AUTHORITIES); fi
 	DOCKER_BUILDKIT=0 docker build --target binary -t signalbox:latest -f deploy/Dockerfile bin/image
 else
 image:
