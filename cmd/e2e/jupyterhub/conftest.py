@@ -7,6 +7,7 @@ and three nodes. Tests share one cluster and one Hub, and leave both whole.
 SIGNALBOX_E2E_USERS says how many users come at once (60).
 """
 
+import signal
 import sys
 
 import pytest
@@ -15,6 +16,11 @@ sys.path.insert(0, __file__.rpartition("/")[0])
 
 from hub import cluster_hub  # noqa: E402
 from processes import Cluster, Process  # noqa: E402
+
+
+def pytest_configure():
+    """Ends what was started also when the tests are ended for taking too long."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -133,12 +133,13 @@ def test_many_users_come_at_once_and_leave(cluster, hub):
         for r in pool.map(lambda n: hub.api("POST", f"/users/{n}/server"), names):
             assert r.status_code in (201, 202), r.text
 
-        def pending():
-            users = hub.api("GET", "/users?state=inactive&limit=1000").json() + hub.api("GET", "/users?state=active&limit=1000").json()
-            ready = {u["name"] for u in users if u["servers"].get("", {}).get("ready")}
-            return [n for n in names if n not in ready]
+        def all_ready():
+            ready = set()
+            for offset in range(0, 2 * number, 200):  # the Hub's largest page
+                ready |= {u["name"] for u in hub.api("GET", f"/users?state=ready&limit=200&offset={offset}").json()}
+            return ready.issuperset(names)
 
-        eventually(f"{number} servers are ready", lambda: not pending(), patience=10 * PATIENCE)
+        eventually(f"{number} servers are ready", all_ready, patience=10 * PATIENCE)
         came = time.monotonic() - began
 
         def reached(name):
