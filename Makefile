@@ -52,7 +52,7 @@ image: build ## build the image signalbox:latest from bin/signalbox, with Docker
 	DOCKER_BUILDKIT=0 docker build --target binary -t signalbox:latest -f deploy/Dockerfile bin/image
 else
 image:
-	docker build -t signalbox:latest -f deploy/Dockerfile .
+	docker build --build-arg VERSION='$(VERSION)' -t signalbox:latest -f deploy/Dockerfile .
 endif
 
 .PHONY: lab
