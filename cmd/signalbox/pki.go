@@ -3,11 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"signalbox/controlplane/pki"
 	"signalbox/proto/certificate"
@@ -53,6 +56,12 @@ that it trusts, so give it etcd-ca.pem alone. It overwrites nothing.`,
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
 			}
+			for _, file := range []string{rootName, etcdName, nodesName} {
+				certFile, keyFile := inFolder(dir, file)
+				if err := errors.Join(vacant(certFile), vacant(keyFile)); err != nil {
+					return existing(err, "--dir has authorities already; certify by them with 'signalbox pki issue', or make new ones in another folder")
+				}
+			}
 			life, nodeLife := time.Duration(days)*day, time.Duration(nodeDays)*day
 			for _, a := range []struct {
 				file, name string
@@ -81,6 +90,27 @@ that it trusts, so give it etcd-ca.pem alone. It overwrites nothing.`,
 	f.IntVar(&days, "days", 3650, "how many days those of servers and of etcd are good for")
 	f.IntVar(&nodeDays, "node-ca-days", 1825, "how many days the authority for nodes is good for")
 	return cmd
+}
+
+// vacant is an error, which is [fs.ErrExist], where there is a file.
+func vacant(file string) error {
+	_, err := os.Lstat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = &fs.PathError{Op: "write", Path: file, Err: fs.ErrExist}
+	}
+	return err
+}
+
+// existing adds to an error what to do, if it is that there is a file already.
+func existing(err error, advice string) error {
+	var at *fs.PathError
+	if errors.Is(err, fs.ErrExist) && errors.As(err, &at) {
+		return status.Errorf(codes.AlreadyExists, "%s exists, and nothing was overwritten: %s", at.Path, advice)
+	}
+	return err
 }
 
 // An authorityMaker is [pki.NewRoot] or [pki.NewNodeAuthority].
@@ -133,7 +163,7 @@ func newPKIAnother(by authorityMaker, days *int, cmd *cobra.Command) *cobra.Comm
 		}
 		certFile, err := makeAuthority(by, dir, args[0], args[0], time.Duration(*days)*day)
 		if err != nil {
-			return err
+			return existing(err, "take another NAME")
 		}
 		_, keyFile := inFolder(dir, args[0])
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", certFile, keyFile)
@@ -201,7 +231,7 @@ the old; they are read again while everything runs.`,
 		}
 		certFile, keyFile := inFolder(out, party.Name)
 		if err := pki.WritePair(certFile, cert, keyFile, private); err != nil {
-			return err
+			return existing(err, "renew into a new folder with --out, or take another NAME")
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n%s\n", certFile, keyFile)
 		return err
