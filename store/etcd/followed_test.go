@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -54,8 +55,11 @@ func TestTheLogSaysWhichNotesAreFollowed(t *testing.T) {
 		}
 	}
 	cancel()
-	<-ended
-	<-ended
+	for range 2 {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
 	for _, want := range []string{`followed="notes live/"`, `followed="notes member/"`} {
 		if !strings.Contains(said.text.String(), want) {
 			t.Errorf("the log has no %s: %s", want, said.text.String())
@@ -65,5 +69,7 @@ func TestTheLogSaysWhichNotesAreFollowed(t *testing.T) {
 		t.Error(err)
 	}
 	no.Stop()
-	<-served
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
 }
