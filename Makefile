@@ -15,8 +15,8 @@ BUF := go tool -modfile=scripts/tools/go.mod buf
 # What `make run` passes to `signalbox up`; e.g. make run UP='--data-dir /tmp/d'.
 UP := --data-dir data/up --log-level warn
 
-# How many nodes `make lab` starts.
-NODES := 3
+# How many nodes `make lab` starts; without, as many as it did before, or 3.
+NODES ?=
 
 .PHONY: help
 help: ## list the targets (the default)
