@@ -125,7 +125,6 @@ def test_a_file_of_many_megabytes_is_uploaded_and_comes_back(cluster, hub, noteb
 def test_many_users_come_at_once_and_leave(cluster, hub):
     number = int(os.environ.get("SIGNALBOX_E2E_USERS", "60"))
     names = [f"many{i}" for i in range(number)]
-    before = set(cluster.routes())
     for i in range(0, number, 100):
         hub.api("POST", "/users", {"usernames": names[i:i + 100]}).raise_for_status()
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
@@ -150,6 +149,6 @@ def test_many_users_come_at_once_and_leave(cluster, hub):
         began = time.monotonic()
         for r in pool.map(lambda n: hub.api("DELETE", f"/users/{n}/server"), names):
             assert r.status_code in (202, 204), r.text
-        eventually("their routes are gone", lambda: set(cluster.routes()) == before, patience=5 * PATIENCE)
+        eventually("their routes are gone", lambda: not any(k.startswith("/user/many") for k in cluster.routes()), patience=5 * PATIENCE)
         left = time.monotonic() - began
     print(f"\n{number} users: all servers ready after {came:.1f} s, reached through three nodes, gone after {left:.1f} s")
