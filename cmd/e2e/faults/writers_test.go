@@ -45,7 +45,8 @@ type writers struct {
 	// slowest is how long another took to be told that a write was not done.
 	late    int
 	slowest time.Duration
-	unclear []string // what was not told, or not well, by doors that were up
+	unclear []string // what was not told well by doors that were up
+	tardy   []string // what they told too late, or not at all
 }
 
 // A writer is one client. With one door it stays there, whatever comes.
@@ -141,7 +142,12 @@ func (ws *writers) failed(w *writer, at *part, a reply, began, now time.Time) {
 		ws.late++
 	case excused || a.clear && took <= refusedFor:
 	default:
-		ws.unclear = append(ws.unclear, fmt.Sprintf("%s %s, after %v: %q", began.UTC().Format("15:04:05.000"), at.name, took.Round(time.Millisecond), a.Said))
+		what := fmt.Sprintf("%s %s, after %v: %q", began.UTC().Format("15:04:05.000"), at.name, took.Round(time.Millisecond), a.Said)
+		if took > refusedFor {
+			ws.tardy = append(ws.tardy, what)
+		} else {
+			ws.unclear = append(ws.unclear, what)
+		}
 	}
 }
 
