@@ -87,7 +87,7 @@ func TestAFullQuotaIsToldAndRecoveredFrom(t *testing.T) {
 	}
 	c.staysLive(5 * lease)
 	text, code := c.upkeep("status")
-	if code != 6 || strings.Count(text, "NOSPACE") < 3 {
+	if code != 1 || strings.Count(text, "NOSPACE") < 3 {
 		t.Errorf("the status of a full etcd: %d\n%s", code, text)
 	}
 	t.Log("\n" + text)
