@@ -28,6 +28,9 @@ type scenario struct {
 	// dies says that it ends a node without a word: what that had not yet
 	// reported may be missing in counters.
 	dies bool
+	// refused is for how long writes may be refused, where that is longer than
+	// what is promised; the scenario says why.
+	refused time.Duration
 	// needs says what this machine lacks for it, if anything.
 	needs func(*lab) string
 }
@@ -44,6 +47,7 @@ type run struct {
 	done    []change
 	// restored is set when the store has another history since.
 	restored *restored
+	most     time.Duration // that writes may be refused
 	// slow is what took too long, slowBefore the same of the time before.
 	slow, slowBefore []string
 	first            int // requests of setUp that the scenario's route has had
@@ -109,7 +113,7 @@ func (l *lab) heals(ctx context.Context, t *testing.T) bool {
 // machine that does much else can be slow in ways that nobody sees. What was
 // lost, or wrong, is judged at once.
 func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string, results *table, machine *watch, before []string) *run {
-	r := &run{T: t, lab: l, prefix: prefix, slowBefore: before, row: &row{fault: s.name, result: "FAILED", counters: "?"}}
+	r := &run{T: t, lab: l, prefix: prefix, most: max(refusedFor, s.refused), slowBefore: before, row: &row{fault: s.name, result: "FAILED", counters: "?"}}
 	results.add(r.row)
 	if s.needs != nil {
 		if why := s.needs(l); why != "" {
@@ -271,8 +275,8 @@ func (r *run) report() {
 	}
 	var since time.Time
 	r.refusedFor, since = r.writers.worst()
-	if r.refusedFor > refusedFor {
-		r.tooLong("writes were refused for %v from %s on; %v is the most", r.refusedFor, since.UTC().Format("15:04:05.000"), refusedFor)
+	if r.refusedFor > r.most {
+		r.tooLong("writes were refused for %v from %s on; %v is the most", r.refusedFor, since.UTC().Format("15:04:05.000"), r.most)
 	}
 	var words []string
 	for what, times := range r.writers.lost {

@@ -30,7 +30,10 @@ type change struct {
 // storeRevision is etcd's revision now.
 func (l *lab) storeRevision(ctx context.Context) (int64, error) {
 	res, err := l.store.Get(ctx, "any", clientv3.WithCountOnly())
-	return res.OpResponse().Get().Header.GetRevision(), err
+	if err != nil {
+		return 0, err
+	}
+	return res.Header.GetRevision(), nil
 }
 
 // changes is etcd's history of the routes whose names have a prefix, after one
