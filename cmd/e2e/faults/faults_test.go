@@ -83,14 +83,21 @@ func TestFaults(t *testing.T) {
 	// is gone.
 	l.byGRPC(ctx, l.routes(l.of(plane)[0]), history.Call{Kind: history.Delete, Route: "demo"})
 	for i, s := range scenarios() {
-		var first *run
-		ok := t.Run(s.name, func(t *testing.T) {
-			first = l.play(ctx, t, s, fmt.Sprintf("s%d", i+1), results, machine, nil)
-		})
-		if ok && first != nil && len(first.slow) > 0 && ctx.Err() == nil {
-			ok = t.Run(s.name+", again", func(t *testing.T) {
-				l.play(ctx, t, s, fmt.Sprintf("s%d-again", i+1), results, machine, first.slow)
+		var slow []string // what took too long in a play that was right otherwise
+		ok := true
+		for try, name := range []string{s.name, s.name + ", again", s.name + ", for the last time"} {
+			ok = t.Run(name, func(t *testing.T) {
+				var before []string
+				if try == 2 {
+					before = slow
+				}
+				if r := l.play(ctx, t, s, fmt.Sprintf("s%d-%d", i+1, try+1), results, machine, before); r != nil {
+					slow = r.slow
+				}
 			})
+			if !ok || len(slow) == 0 || ctx.Err() != nil {
+				break
+			}
 		}
 		if ctx.Err() != nil {
 			t.Fatalf("the suite was ended: %v", context.Cause(ctx))
@@ -109,7 +116,7 @@ func (l *lab) heals(ctx context.Context, t *testing.T) bool {
 }
 
 // play runs one scenario and fills in its row. How long something took is judged
-// when it was too long twice, before being what it was the first time: a
+// when it was too long three times, before being what it was the last time: a
 // machine that does much else can be slow in ways that nobody sees. What was
 // lost, or wrong, is judged at once.
 func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string, results *table, machine *watch, before []string) *run {
@@ -155,7 +162,7 @@ func (l *lab) play(ctx context.Context, t *testing.T, s scenario, prefix string,
 	return r
 }
 
-// tooLong says that something took too long, which fails the second time.
+// tooLong says that something took too long, which fails the last time.
 func (r *run) tooLong(format string, args ...any) {
 	r.Helper()
 	what := fmt.Sprintf(format, args...)
