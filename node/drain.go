@@ -43,6 +43,9 @@ func (n *Node) want(w *signalboxv1.NodeWanted) error {
 		n.log.Info("drain wanted", "drain", next.drain)
 	}
 	n.wanted.Store(next.drain)
+	if !next.drain { // before anybody hears that it is ready
+		n.proxy.Resume()
+	}
 	n.drain()
 	select {
 	case n.wake <- struct{}{}:
