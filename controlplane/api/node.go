@@ -121,7 +121,7 @@ func (s *nodes) DeleteNode(ctx context.Context, req *signalboxv1.DeleteNodeReque
 		return &signalboxv1.DeleteNodeResponse{Result: s.result(ctx, v, nil)}, nil
 	case !errors.Is(err, errNothing):
 		return nil, s.fail(err)
-	case known: // and not lost, or it had a record now
+	case known: // and not lost: there is nothing to forget
 		return &signalboxv1.DeleteNodeResponse{Result: &signalboxv1.WriteResult{}}, nil
 	}
 	return nil, s.fail(notFound(key))

@@ -28,9 +28,9 @@ const (
 )
 
 // Policy is the name to put into a service config: calls go to servers in turn,
-// but to none that hangs, unless all do. Where the config has a health check too, those that
-// say they do not serve are left out as well. gRPC takes policies by name, and
-// has them registered before it is used.
+// but to none that hangs, unless all do. Where the config has a health check
+// too, those that say they do not serve are left out as well. gRPC takes
+// policies by name, and has them registered before it is used.
 var Policy = func(name string) string {
 	balancer.Register(builder(name))
 	return name
