@@ -81,7 +81,8 @@ func dataRoute(name string, size int) store.Txn {
 }
 
 // A follower that is slow, and not disconnected, while more is written than
-// the connection holds, and then compacted away.
+// lies ready for it, and then compacted away: the connection holds at most
+// 16 MiB, which 25 large changes exceed, and etcd 128 changes behind those.
 func TestASlowFollowerIsGivenAWholeState(t *testing.T) {
 	t.Parallel()
 	m := member(t, embedded.Config{})
@@ -90,7 +91,7 @@ func TestASlowFollowerIsGivenAWholeState(t *testing.T) {
 
 	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
-	stuck, resume := make(chan struct{}), make(chan struct{})
+	started, stuck, resume := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	tb := &table{t: t}
 	reached := errors.New("reached")
 	var last store.Revision
@@ -98,7 +99,10 @@ func TestASlowFollowerIsGivenAWholeState(t *testing.T) {
 	go func() {
 		done <- k.Follow(ctx, func(c store.Change) error {
 			tb.apply(c)
-			if tb.routes["a"] == "http://two" {
+			switch {
+			case tb.wholes == 1 && c.Whole:
+				close(started)
+			case tb.routes["a"] == "http://two":
 				close(stuck)
 				<-resume
 			}
@@ -108,10 +112,15 @@ func TestASlowFollowerIsGivenAWholeState(t *testing.T) {
 			return nil
 		})
 	}()
+	// Only then is it the watch that it is behind with, and not the list.
+	<-started
 	commit(t, k, route("a", "two"))
 	<-stuck
 	for range 25 {
 		commit(t, k, dataRoute("a", store.MaxBytes-1000))
+	}
+	for range 200 {
+		commit(t, k, route("a", "one"))
 	}
 	commit(t, k, store.Txn{Delete: []store.Key{{Kind: store.KindRoute, Name: "gone"}}})
 	last = commit(t, k, route("a", "three"))
