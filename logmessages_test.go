@@ -7,46 +7,67 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
-// Every message at the levels warn and error is explained to operators, and
-// every one that is explained exists.
+// Every message at the levels info, warn and error is explained to operators,
+// in a table for its level, and every one that is explained there exists.
 func TestLogMessagesAreThoseExplained(t *testing.T) {
-	var said []string
-	for _, dir := range []string{"cmd/signalbox", "controlplane", "gateway", "node", "store"} {
-		said = append(said, warnings(t, dir)...)
+	said := messages{}
+	for _, dir := range []string{"cmd/signalbox", "controlplane", "gateway", "node", "proto", "store"} {
+		said.read(t, dir)
 	}
-	var explained []string
-	for row := range strings.Lines(between(t, "docs/operations.md", "\n## What the logs say\n", "\n## ")) {
-		if m := regexp.MustCompile("^\\| `([^`]+)` \\|").FindStringSubmatch(row); m != nil {
-			explained = append(explained, m[1])
+	explained := messages{}
+	level, row := "", regexp.MustCompile("^\\| `([^`]+)` \\|")
+	for line := range strings.Lines(between(t, "docs/operations.md", "\n## What the logs say\n", "\n## ")) {
+		if m := row.FindStringSubmatch(line); m != nil {
+			explained.add(level, m[1])
+		} else if l, ok := tables[strings.TrimSpace(line)]; ok {
+			level = l
 		}
 	}
-	slices.Sort(said)
-	said = slices.Compact(said)
-	slices.Sort(explained)
-	for _, m := range said {
-		if !slices.Contains(explained, m) {
-			t.Errorf("%q is logged, and not in docs/operations.md under What the logs say", m)
+	for level, least := range map[string]int{"info": 30, "warning": 30} {
+		for m := range said[level] {
+			if !explained[level][m] {
+				t.Errorf("%q is logged (%s), and not in a table for that in docs/operations.md under What the logs say", m, level)
+			}
+		}
+		for m := range explained[level] {
+			if !said[level][m] {
+				t.Errorf("%q is in docs/operations.md (%s), and nothing logs it so", m, level)
+			}
+		}
+		if n := len(said[level]); n < least {
+			t.Errorf("only %d messages were found (%s)", n, level)
 		}
 	}
-	for _, m := range explained {
-		if !slices.Contains(said, m) {
-			t.Errorf("%q is in docs/operations.md, and nothing logs it", m)
-		}
-	}
-	if len(said) < 30 {
-		t.Errorf("only %d messages were found", len(said))
+	if n := len(explained[""]); n != 0 {
+		t.Errorf("%d messages are in tables whose head is none of %v", n, tables)
 	}
 }
 
-// warnings are the messages that the program's files below a directory log at
-// warn or error, or at a level they work out.
-func warnings(t *testing.T, dir string) (all []string) {
+// tables are the heads of the tables of messages, and what is in each: those
+// at info, or warnings, which is what is at warn or error or a level that is
+// worked out.
+var tables = map[string]string{
+	"| message | it means | do |":   "warning",
+	"| message at info | it says |": "info",
+}
+
+// messages are sets of constant messages, by what tables has.
+type messages map[string]map[string]bool
+
+func (m messages) add(level, message string) {
+	if m[level] == nil {
+		m[level] = map[string]bool{}
+	}
+	m[level][message] = true
+}
+
+// read adds the messages that the program's files below a directory log.
+func (m messages) read(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if path == filepath.FromSlash("store/storetest") {
@@ -61,9 +82,7 @@ func warnings(t *testing.T, dir string) (all []string) {
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok {
-				if m := warning(call); m != "" {
-					all = append(all, m)
-				}
+				m.take(call)
 			}
 			return true
 		})
@@ -72,32 +91,42 @@ func warnings(t *testing.T, dir string) (all []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
 }
 
-// messageAt is which argument is the message.
-var messageAt = map[string]int{"Warn": 0, "Error": 0, "WarnContext": 1, "ErrorContext": 1, "Log": 2, "LogAttrs": 2}
+// methods are those that log, which argument of each is the message, and its
+// level; that of Log and LogAttrs is in the argument before.
+var methods = map[string]struct {
+	at    int
+	level string
+}{
+	"Info": {0, "info"}, "Warn": {0, "warning"}, "Error": {0, "warning"},
+	"InfoContext": {1, "info"}, "WarnContext": {1, "warning"}, "ErrorContext": {1, "warning"},
+	"Log": {2, "warning"}, "LogAttrs": {2, "warning"},
+}
 
-// warning is the message of a call, if it logs one that counts.
-func warning(call *ast.CallExpr) string {
-	method, ok := call.Fun.(*ast.SelectorExpr)
+// take adds the message of a call, if it logs a constant one.
+func (m messages) take(call *ast.CallExpr) {
+	sel, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
-		return ""
+		return
 	}
-	at, ok := messageAt[method.Sel.Name]
-	if !ok || len(call.Args) <= at {
-		return ""
+	method, ok := methods[sel.Sel.Name]
+	if !ok || len(call.Args) <= method.at {
+		return
 	}
-	lit, ok := call.Args[at].(*ast.BasicLit)
+	lit, ok := call.Args[method.at].(*ast.BasicLit)
 	if !ok || lit.Kind != token.STRING {
-		return ""
+		return
 	}
-	if level, ok := call.Args[max(0, at-1)].(*ast.SelectorExpr); at == 2 && ok && (level.Sel.Name == "LevelInfo" || level.Sel.Name == "LevelDebug") {
-		return ""
+	if level, ok := call.Args[max(0, method.at-1)].(*ast.SelectorExpr); ok && method.at == 2 {
+		switch level.Sel.Name {
+		case "LevelDebug":
+			return
+		case "LevelInfo":
+			method.level = "info"
+		}
 	}
-	text, err := strconv.Unquote(lit.Value)
-	if err != nil {
-		return ""
+	if text, err := strconv.Unquote(lit.Value); err == nil {
+		m.add(method.level, text)
 	}
-	return text
 }
