@@ -57,6 +57,10 @@ type Config struct {
 	// Certifier makes nodes' certificates, and lets nodes connect with nothing
 	// else. Nil: they connect with API keys.
 	Certifier *api.Certifier
+	// NeedCertificate refuses callers over TLS who show no certificate, but for
+	// health and a node's first; see [auth.Certificates]. Endpoints' credentials
+	// say whose are taken, and must let in who has none.
+	NeedCertificate bool
 
 	// LeaseTTL is how long a silent replica counts as present. Default 5 s.
 	LeaseTTL time.Duration
@@ -96,7 +100,11 @@ func New(c Config) *ControlPlane {
 	cp := &ControlPlane{config: c, metrics: m, nodes: observe.NewNodes(), replica: replica.New(c.Records, c.Log)}
 	cp.tally = tally.New(tally.Config{Exists: cp.routeExists, Running: cp.nodes.Live, ID: c.ID, Feeder: cp.nodes.Feeder, Log: c.Log})
 	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes)
-	cp.keys = auth.New(cp.replica)
+	certs := auth.Certificates{Needed: c.NeedCertificate}
+	if c.Certifier != nil {
+		certs.Nodes = c.Certifier.Authority
+	}
+	cp.keys = auth.New(cp.replica, certs)
 	return cp
 }
 

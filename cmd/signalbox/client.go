@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -21,6 +22,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
+
+	"signalbox/controlplane/auth"
 )
 
 // clientCommands are the operator's client: thin over the gRPC API.
@@ -129,15 +132,26 @@ func (c *client) stream(ctx context.Context, f func(context.Context, grpc.Client
 	return keyHint(f(ctx, conn), secret != "")
 }
 
-// keyHint adds to a refusal where a command takes its key from.
+// keyHint adds to a refusal where a command takes its key from, unless it was
+// for want of a certificate, which says so.
 func keyHint(err error, given bool) error {
-	if status.Code(err) != codes.Unauthenticated {
+	if st := status.Convert(err); st.Code() != codes.Unauthenticated || reasonOf(st) == auth.CertificateNeeded {
 		return err
 	}
 	if given {
 		return status.Error(codes.Unauthenticated, "the API key is not valid: give another by SIGNALBOX_KEY or --key-file")
 	}
 	return status.Error(codes.Unauthenticated, "an API key is needed: give it by SIGNALBOX_KEY or --key-file")
+}
+
+// reasonOf is the reason that a status gives, of ours.
+func reasonOf(st *status.Status) string {
+	for _, d := range st.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok && info.GetDomain() == "signalbox" {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 // outputs are the forms of an answer.

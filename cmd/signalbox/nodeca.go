@@ -19,7 +19,7 @@ type nodeCAFlags struct {
 }
 
 func (n *nodeCAFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&n.cert, "node-ca-cert", "", "certificate file (PEM) of an authority for nodes, as `signalbox pki init` makes it: the first in the file signs, all are trusted; read again when it changes; nodes get a certificate with their key, and connect with nothing else")
+	f.StringVar(&n.cert, "node-ca-cert", "", "certificate file (PEM) of an authority for nodes, as `signalbox pki init` makes it: the first in the file signs, all are trusted; read again when it changes; nodes get a certificate with their key, and connect with nothing else; others need one only with --grpc-tls-client-ca")
 	f.StringVar(&n.key, "node-ca-key", "", "its private key")
 	f.DurationVar(&n.life, "node-cert-life", 24*time.Hour, "how long a node's certificate is good for; it is renewed when two thirds are over")
 }
@@ -28,7 +28,7 @@ func (n *nodeCAFlags) add(f *pflag.FlagSet) {
 const leastLife = 30 * time.Second
 
 // certifier returns what makes nodes' certificates, nil for none, and has the
-// gRPC API ask for them.
+// gRPC API take them beside those of its clients.
 func (n *nodeCAFlags) certifier(grpc *serverTLS, log *slog.Logger) (*api.Certifier, error) {
 	switch {
 	case n.cert == "" && n.key == "":
@@ -37,8 +37,6 @@ func (n *nodeCAFlags) certifier(grpc *serverTLS, log *slog.Logger) (*api.Certifi
 		return nil, &usageError{errors.New("--node-ca-cert and --node-ca-key are given together")}
 	case grpc.Cert == "":
 		return nil, &usageError{errors.New("--node-ca-cert needs --grpc-tls-cert and --grpc-tls-key: certificates are shown in TLS only")}
-	case grpc.ClientCA != "":
-		return nil, &usageError{errors.New("--node-ca-cert says whose certificates the gRPC API takes: leave out --grpc-tls-client-ca, with which nobody could ask for their first")}
 	case n.life < leastLife:
 		return nil, &usageError{fmt.Errorf("--node-cert-life %s must be at least %s", n.life, leastLife)}
 	}
@@ -48,6 +46,8 @@ func (n *nodeCAFlags) certifier(grpc *serverTLS, log *slog.Logger) (*api.Certifi
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--node-ca-cert, --node-ca-key: %w", err)}
 	}
-	grpc.ClientCA, grpc.ClientOptional = n.cert, true
+	// TLS lets in who has none: a node asks for its first without. Who must have
+	// one is judged by what they call.
+	grpc.ExtraClientCA, grpc.ClientOptional = n.cert, true
 	return &api.Certifier{Authority: authority, Life: n.life}, nil
 }

@@ -40,6 +40,7 @@ func (p *planeFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&p.grpc, "grpc-listen", "127.0.0.1:8002", "address of the gRPC API, for nodes, gateways and grpcurl")
 	f.StringVar(&p.advertise, "advertise", "", "HOST:PORT at which nodes reach the gRPC API; by default --grpc-listen, or the machine's name where that is every address")
 	p.grpcTLS.add(f, "grpc-", "the gRPC API")
+	f.Lookup("grpc-tls-client-ca").Usage += "; with --node-ca-cert, all but nodes, which have theirs of that"
 	p.nodes.add(f)
 	p.gateway.add(f)
 	f.BoolVar(&p.plaintext, "allow-plaintext", false, "allow addresses other than loopback without TLS: keys cross the network in the clear")
@@ -96,6 +97,8 @@ func (p *planeFlags) check(log *slog.Logger) (*plane, error) {
 	}
 	pl := &plane{flags: p, log: log, secure: secure, close: func() {}}
 	pl.config.Certifier = certifier
+	// Without an authority for nodes, TLS itself refuses who shows none.
+	pl.config.NeedCertificate = certifier != nil && p.grpcTLS.ClientCA != ""
 	if secure != nil {
 		pl.creds = credentials.NewTLS(secure)
 	}
@@ -136,7 +139,7 @@ func (pl *plane) listen(ctx context.Context, kept *store) (err error) {
 	pl.config = controlplane.Config{
 		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
 		Records: kept.keeper, Notes: kept.keeper, Backups: kept.keeper,
-		AdminKey: p.admin, CHPToken: p.chp, Certifier: pl.config.Certifier,
+		AdminKey: p.admin, CHPToken: p.chp, Certifier: pl.config.Certifier, NeedCertificate: pl.config.NeedCertificate,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
 		Log: log,
 	}

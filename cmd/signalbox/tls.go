@@ -23,7 +23,7 @@ func (t *serverTLS) add(f *pflag.FlagSet, prefix, what string) {
 	t.prefix = prefix
 	f.StringVar(&t.Cert, prefix+"tls-cert", "", "certificate file (PEM) of "+what+"; read again when it changes")
 	f.StringVar(&t.Key, prefix+"tls-key", "", "private key file (PEM) of "+what)
-	f.StringVar(&t.ClientCA, prefix+"tls-client-ca", "", "certificate authorities (PEM) that clients of "+what+" must have a certificate of")
+	f.StringVar(&t.ClientCA, prefix+"tls-client-ca", "", "certificate authorities (PEM) that clients of "+what+" must have a certificate of; read again when it changes")
 }
 
 // config returns the listener's TLS, nil for none.

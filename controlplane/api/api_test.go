@@ -61,7 +61,7 @@ func startOver(t testing.TB, st store.Records, change ...func(*api.Config)) *pla
 	log := quiet()
 	ctx, stop := context.WithCancel(context.Background())
 	p := &plane{t: t, replica: replica.New(st, log), nodes: observe.NewNodes()}
-	keys := auth.New(p.replica)
+	keys := auth.New(p.replica, auth.Certificates{})
 	server := grpc.NewServer(grpc.UnaryInterceptor(keys.Unary), grpc.StreamInterceptor(keys.Stream))
 	config := api.Config{Store: st, Replica: p.replica, Nodes: p.nodes, Log: log, StoreTimeout: 2 * time.Second}
 	for _, f := range change {

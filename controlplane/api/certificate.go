@@ -18,8 +18,10 @@ import (
 
 // A Certifier says how nodes' certificates are made.
 type Certifier struct {
-	// Authority signs them: a [pki.Authority], or a [pki.Kept].
+	// Authority signs them, and knows those it signed: a [pki.Authority], or a
+	// [pki.Kept].
 	Authority interface {
+		auth.Signer
 		IssueNode(n certificate.Node, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error)
 	}
 	// Life is how long one is good for.

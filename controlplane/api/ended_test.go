@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ func (a noAuthority) IssueNode(certificate.Node, crypto.PublicKey, time.Time, ti
 	a.t.Error("a certificate is made")
 	return nil, time.Time{}, errors.New("it is not")
 }
+
+func (a noAuthority) Signed([][]*x509.Certificate) bool { return false }
 
 // A key that was deleted at one control plane is of no use at another that has
 // not heard of that yet, though that one lets the call in.

@@ -53,7 +53,7 @@ func TestACallerIsJudgedAgainInANewerView(t *testing.T) {
 			r := follow(t, st)
 			write(t, st, r, "node", &signalboxv1.ApiKey{Name: "worker", Scopes: []string{"node"}})
 			info := &grpc.UnaryServerInfo{FullMethod: signalboxv1.CertificateService_IssueNodeCertificate_FullMethodName}
-			_, err := auth.New(r).Unary(shows[c.shows](bounded(t)), nil, info, func(ctx context.Context, _ any) (any, error) {
+			_, err := auth.New(r, auth.Certificates{}).Unary(shows[c.shows](bounded(t)), nil, info, func(ctx context.Context, _ any) (any, error) {
 				old, _ := r.Now()
 				while, err := auth.StillGood(ctx, old)
 				if err != nil {

@@ -143,7 +143,7 @@ func call(ctx context.Context, conn *grpc.ClientConn, headers ...string) (string
 func TestKeys(t *testing.T) {
 	st := mem.New()
 	r := follow(t, st)
-	conn := serve(t, auth.New(r))
+	conn := serve(t, auth.New(r, auth.Certificates{}))
 	write(t, st, r, "right", &signalboxv1.ApiKey{Name: "reader", Scopes: []string{"routes:read"}})
 	write(t, st, r, "writer", &signalboxv1.ApiKey{Name: "writer", Scopes: []string{"nodes:read", "routes:write"}})
 	write(t, st, r, "admin", &signalboxv1.ApiKey{Name: "boss", Scopes: []string{"admin"}})
@@ -216,7 +216,7 @@ func TestEveryMethodHasAScope(t *testing.T) {
 	}
 	st := mem.New()
 	r := follow(t, st)
-	conn := serve(t, auth.New(r))
+	conn := serve(t, auth.New(r, auth.Certificates{}))
 	write(t, st, r, "admin", &signalboxv1.ApiKey{Name: "boss", Scopes: []string{"admin"}})
 	for _, headers := range [][]string{nil, {"x-api-key", "admin"}} {
 		err := conn.Invoke(metadata.AppendToOutgoingContext(bounded(t), headers...), foreign, &signalboxv1.GetRouteRequest{}, &signalboxv1.GetRouteResponse{})
@@ -229,7 +229,7 @@ func TestEveryMethodHasAScope(t *testing.T) {
 // Health and reflection are for everybody, from the beginning; all else waits
 // for the store to have been read.
 func TestOpen(t *testing.T) {
-	conn := serve(t, auth.New(replica.New(mem.New(), quiet())))
+	conn := serve(t, auth.New(replica.New(mem.New(), quiet()), auth.Certificates{}))
 	if _, err := healthv1.NewHealthClient(conn).Check(bounded(t), &healthv1.HealthCheckRequest{}); err != nil {
 		t.Errorf("health: %v", err)
 	}
@@ -254,7 +254,7 @@ func TestOpen(t *testing.T) {
 func TestCutOff(t *testing.T) {
 	st := mem.New()
 	r := follow(t, st)
-	conn := serve(t, auth.New(r))
+	conn := serve(t, auth.New(r, auth.Certificates{}))
 	write(t, st, r, "right", &signalboxv1.ApiKey{Name: "reader", Scopes: []string{"routes:read"}})
 	st.SetAvailable(false)
 	if name, err := call(bounded(t), conn, "x-api-key", "right"); err != nil || name != "reader" {
@@ -283,7 +283,7 @@ func connect(t *testing.T, conn *grpc.ClientConn, secret string) grpc.BidiStream
 func TestStreamsEndWithTheirKeys(t *testing.T) {
 	st := mem.New()
 	r := follow(t, st)
-	keys := auth.New(r)
+	keys := auth.New(r, auth.Certificates{})
 	run(t, func(ctx context.Context) { _ = keys.Run(ctx) })
 	conn := serve(t, keys)
 	for _, name := range []string{"deleted", "replaced", "gone-in-a-gap", "stays"} {
@@ -337,7 +337,7 @@ func TestKeyDeletedMeanwhile(t *testing.T) {
 	write(t, st, r, "right", &signalboxv1.ApiKey{Name: "worker", Scopes: []string{"node"}})
 	before, _ := r.Now()
 	commit(t, st, r, store.Txn{Delete: []store.Key{{Kind: store.KindAPIKey, Name: "worker"}}})
-	conn := serve(t, auth.New(&lateViews{r, before}))
+	conn := serve(t, auth.New(&lateViews{r, before}, auth.Certificates{}))
 	stream, err := signalboxv1.NewFeedServiceClient(conn).Connect(metadata.AppendToOutgoingContext(bounded(t), "x-api-key", "right"))
 	if err == nil {
 		_, err = stream.Recv()
@@ -351,7 +351,7 @@ func TestKeyDeletedMeanwhile(t *testing.T) {
 func TestMayJoin(t *testing.T) {
 	st := mem.New()
 	r := follow(t, st)
-	keys := auth.New(r)
+	keys := auth.New(r, auth.Certificates{})
 	write(t, st, r, "bound", &signalboxv1.ApiKey{Name: "bound", Scopes: []string{"node"}, Node: "n1"})
 	write(t, st, r, "free", &signalboxv1.ApiKey{Name: "free", Scopes: []string{"node"}})
 	write(t, st, r, "admin", &signalboxv1.ApiKey{Name: "boss", Scopes: []string{"admin"}})
@@ -410,7 +410,7 @@ func TestBootstrapOnce(t *testing.T) {
 		t.Fatalf("%d processes made the first admin key", made.Load())
 	}
 	r := follow(t, st)
-	conn := serve(t, auth.New(r))
+	conn := serve(t, auth.New(r, auth.Certificates{}))
 	if _, err := r.Current(bounded(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +434,7 @@ func TestBootstrapOnce(t *testing.T) {
 func TestPutSecret(t *testing.T) {
 	st := mem.New()
 	r := follow(t, st)
-	conn := serve(t, auth.New(r))
+	conn := serve(t, auth.New(r, auth.Certificates{}))
 	var logged bytes.Buffer
 	ring := auth.Keyring{Views: r, Store: st, Log: slog.New(slog.NewTextHandler(&logged, nil))}
 	works := func(secret string, want codes.Code) {
@@ -485,7 +485,7 @@ func TestPutSecret(t *testing.T) {
 func TestRemove(t *testing.T) {
 	st := mem.New()
 	r := follow(t, st)
-	conn := serve(t, auth.New(r))
+	conn := serve(t, auth.New(r, auth.Certificates{}))
 	ring := auth.Keyring{Views: r, Store: &sometimesStore{Keeper: st}, Log: quiet()}
 	const secret = "the-token-of-a-hub"
 	if err := ring.Put(bounded(t), secret, auth.CHPName, "routes:read", "routes:write"); err != nil {
@@ -567,13 +567,13 @@ func TestKeyMadeAMomentAgo(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, st, r, "fresh", &signalboxv1.ApiKey{Name: "fresh", Scopes: []string{"routes:read"}})
-	conn := serve(t, auth.New(oldView{r, before}))
+	conn := serve(t, auth.New(oldView{r, before}, auth.Certificates{}))
 	if name, err := call(bounded(t), conn, "x-api-key", "fresh"); err != nil || name != "fresh" {
 		t.Errorf("called as %q, %v", name, err)
 	}
 	var asked atomic.Int64
 	counting := countedViews{oldView: oldView{r, before}, asked: &asked}
-	conn = serve(t, auth.New(counting))
+	conn = serve(t, auth.New(counting, auth.Certificates{}))
 	for range 500 {
 		if _, err := call(bounded(t), conn, "x-api-key", "wrong"); status.Code(err) != codes.Unauthenticated {
 			t.Fatalf("a stranger: %v", err)

@@ -1,14 +1,11 @@
 package auth
 
 import (
-	"context"
 	"crypto/subtle"
 	"crypto/x509"
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -24,22 +21,6 @@ type credential struct {
 	hash []byte
 	cert *x509.Certificate
 	node certificate.Node // that the certificate is for
-}
-
-// presentedCertificate is the node's certificate that a call's connection was
-// made with; ok is false if there is none.
-func presentedCertificate(ctx context.Context) (credential, bool) {
-	p, _ := peer.FromContext(ctx)
-	if p == nil {
-		return credential{}, false
-	}
-	info, _ := p.AuthInfo.(credentials.TLSInfo)
-	if len(info.State.VerifiedChains) == 0 {
-		return credential{}, false
-	}
-	cert := info.State.PeerCertificates[0]
-	node, ok := certificate.NodeOf(cert)
-	return credential{cert: cert, node: node}, ok
 }
 
 // record is the key under which it is kept whether the credential is good: the

@@ -27,6 +27,7 @@ type Views interface {
 // Keys lets callers in. It is safe for concurrent use.
 type Keys struct {
 	views  Views
+	certs  Certificates
 	scopes map[string]string // of every method there is, by its full name
 	fresh  *rate.Limiter     // of asking the store about keys that are not known
 
@@ -36,10 +37,10 @@ type Keys struct {
 	calls map[*call]struct{} // the streams that are open
 }
 
-// New returns a Keys that looks keys up in views. Its interceptors work at
+// New returns a Keys that looks keys up in views, and takes certificates so. Its interceptors work at
 // once; streams are ended when their keys are, as long as Run runs.
-func New(views Views) *Keys {
-	return &Keys{views: views, scopes: scopes(), fresh: rate.NewLimiter(freshRate, freshRate), refusals: newRefusals(), calls: map[*call]struct{}{}}
+func New(views Views, certs Certificates) *Keys {
+	return &Keys{views: views, certs: certs, scopes: scopes(), fresh: rate.NewLimiter(freshRate, freshRate), refusals: newRefusals(), calls: map[*call]struct{}{}}
 }
 
 // errWho is the answer to everyone who is not let in. It does not tell apart
@@ -78,6 +79,9 @@ func (k *Keys) admit(ctx context.Context, method string) (caller, error) {
 
 // judge is admit, with the reason of a refusal in a word.
 func (k *Keys) judge(ctx context.Context, method string) (who caller, why string, err error) {
+	if err := k.certs.show(ctx, method); err != nil {
+		return caller{}, "no_certificate", err
+	}
 	if isOpen(method) {
 		return caller{}, "", nil
 	}
@@ -114,7 +118,7 @@ func (k *Keys) find(ctx context.Context) (who caller, why string, err error) {
 	secret := presented(md)
 	shown, certified := credential{hash: Hash(secret)}, false
 	if secret == "" {
-		if shown, certified = presentedCertificate(ctx); !certified {
+		if shown, certified = k.certs.node(ctx); !certified {
 			return caller{}, "no_key", errWho
 		}
 	}

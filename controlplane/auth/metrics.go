@@ -6,9 +6,9 @@ import "github.com/prometheus/client_golang/prometheus"
 func newRefusals() *prometheus.CounterVec {
 	v := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "signalbox_controlplane_refusals_total",
-		Help: "Calls that were not let in, by why: no_key, unknown_key (or expired), certificate (a node's, ended or revoked), scope, starting.",
+		Help: "Calls that were not let in, by why: no_key, unknown_key (or expired), certificate (a node's, ended or revoked), scope, starting, no_certificate (of a client, where one is asked for).",
 	}, []string{"reason"})
-	for _, reason := range []string{"no_key", "unknown_key", "certificate", "scope", "starting"} {
+	for _, reason := range []string{"no_key", "unknown_key", "certificate", "scope", "starting", "no_certificate"} {
 		v.WithLabelValues(reason)
 	}
 	return v

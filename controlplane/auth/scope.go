@@ -11,16 +11,19 @@ import (
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
+// healthService begins the names of its methods.
+const healthService = "/grpc.health.v1.Health/"
+
 // open are the services anybody may call: health, which says nothing but
 // "serving", and reflection, which tells what the .proto files say and those
 // are public.
 var open = []string{
-	"/grpc.health.v1.Health/",
+	healthService,
 	"/grpc.reflection.v1.ServerReflection/",
 	"/grpc.reflection.v1alpha.ServerReflection/",
 }
 
-// isOpen reports whether a method needs no key.
+// isOpen reports whether a method needs no key. It may need a certificate.
 func isOpen(method string) bool {
 	for _, service := range open {
 		if strings.HasPrefix(method, service) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 
 	"signalbox/proto/certificate"
@@ -27,6 +28,9 @@ type Authority struct {
 	cert  *x509.Certificate
 	key   crypto.Signer
 	chain []byte // what goes after a certificate of its, PEM; empty for a root
+	// trusted are the authorities in the file that it was read from, itself
+	// among them; nil if it was not read.
+	trusted []*x509.Certificate
 }
 
 // NewRoot returns an authority that nobody stands above. Its key is new.
@@ -61,6 +65,15 @@ func newAuthority(c *x509.Certificate, now time.Time, life time.Duration) (*Auth
 
 // Certificate is the authority's own, PEM.
 func (a *Authority) Certificate() []byte { return encode(a.cert) }
+
+// Signed reports whether a chain of certificates, which was verified, ends at or
+// goes through this authority, or one that was in the same file: who replaces an
+// authority trusts the old one still.
+func (a *Authority) Signed(chains [][]*x509.Certificate) bool {
+	return slices.ContainsFunc(slices.Concat(chains...), func(c *x509.Certificate) bool {
+		return c.Equal(a.cert) || slices.ContainsFunc(a.trusted, c.Equal)
+	})
+}
 
 // A Party is what a certificate says of its holder.
 type Party struct {

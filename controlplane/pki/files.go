@@ -54,8 +54,8 @@ func writeNew(file string, b []byte, mode os.FileMode) error {
 }
 
 // Load reads an authority that was saved: the first certificate of the file, and
-// those above it that follow. Others in the file are not looked at; they are for
-// those who trust all that is in it. Files whose contents do not fit together,
+// those above it that follow. Others in the file sign nothing; they are trusted
+// beside it. Files whose contents do not fit together,
 // or are of no authority, are an error.
 func Load(certFile, keyFile string) (*Authority, error) {
 	text, err := os.ReadFile(certFile)
@@ -77,7 +77,7 @@ func Load(certFile, keyFile string) (*Authority, error) {
 	if !matches(cert, key) {
 		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
 	}
-	return &Authority{cert: cert, key: key, chain: chainOf(certs)}, nil
+	return &Authority{cert: cert, key: key, chain: chainOf(certs), trusted: certs}, nil
 }
 
 // chainOf is the first certificate and those above it that follow, without the

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"sync"
@@ -35,6 +36,9 @@ func Keep(certFile, keyFile string, failed func(error)) (*Kept, error) {
 func (k *Kept) IssueNode(n certificate.Node, public crypto.PublicKey, now time.Time, life time.Duration) (chain []byte, end time.Time, err error) {
 	return k.authority().IssueNode(n, public, now, life)
 }
+
+// Signed is [Authority.Signed] of the authority that is in the files now.
+func (k *Kept) Signed(chains [][]*x509.Certificate) bool { return k.authority().Signed(chains) }
 
 func (k *Kept) authority() *Authority {
 	k.mu.Lock()

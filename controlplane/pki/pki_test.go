@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -279,9 +280,21 @@ func TestAnAuthorityIsReplacedInItsFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The same file says whose certificates are known as nodes'.
+	known := func(want ...*Authority) {
+		t.Helper()
+		for _, by := range []*Authority{old, young, root(t)} {
+			chains := chainsOf(t, by)
+			if got := kept.Signed(chains); got != slices.Contains(want, by) {
+				t.Errorf("%s known: %t", by.cert.Subject.CommonName, got)
+			}
+		}
+	}
 	signedBy(old)
+	known(old)
 	write("a.pem", append(old.Certificate(), young.Certificate()...))
 	signedBy(old)
+	known(old, young)
 	write("a.pem", append(young.Certificate(), old.Certificate()...))
 	signedBy(old) // whose key is there still
 	if len(failures) != 1 || !strings.Contains(failures[0].Error(), "is not the key of") {
@@ -293,8 +306,38 @@ func TestAnAuthorityIsReplacedInItsFiles(t *testing.T) {
 	}
 	write("a.key", private)
 	signedBy(young)
+	known(old, young)
 	write("a.pem", young.Certificate())
 	signedBy(young)
+	known(young)
+}
+
+// chainsOf are those of a node's certificate, as TLS verifies it where all of them
+// are trusted that stand above.
+func chainsOf(t *testing.T, by *Authority) [][]*x509.Certificate {
+	t.Helper()
+	chain, _, err := by.IssueNode(certificate.Node{Name: "n"}, key(t).Public(), now, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := verify(t, by, chain, x509.ExtKeyUsageClientAuth, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return [][]*x509.Certificate{{leaf, by.cert}}
+}
+
+// Where servers' certificates are taken too, one of a node below them is a
+// node's still, and a server's is not.
+func TestANodesAuthorityBelowARootKnowsItsOwn(t *testing.T) {
+	above := root(t)
+	by := below(t, above)
+	if chain := chainsOf(t, by)[0]; !by.Signed([][]*x509.Certificate{append(chain, above.cert)}) {
+		t.Error("what it signed is not known")
+	}
+	if by.Signed(chainsOf(t, above)) {
+		t.Error("what the root signed is taken for its own")
+	}
 }
 
 func TestFilesThatAreNoAuthorityAreSaidToBe(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,6 +20,8 @@ type Server struct {
 	Cert, Key string
 	// ClientCA asks clients for a certificate that those in it signed.
 	ClientCA string
+	// ExtraClientCA holds more who may have signed it, beside ClientCA.
+	ExtraClientCA string
 	// ClientOptional lets in clients that have no certificate at all.
 	ClientOptional bool
 	// ClientRequired asks clients for a certificate, without ClientCA for one
@@ -39,7 +42,7 @@ func (s Server) Check() error {
 	switch {
 	case (s.Cert == "") != (s.Key == ""):
 		return errors.New("a certificate and its key are given together")
-	case s.ClientCA != "" && s.Cert == "":
+	case s.ClientCA+s.ExtraClientCA != "" && s.Cert == "":
 		return errors.New("clients can be asked for a certificate only with TLS: a certificate and its key are needed")
 	}
 	return nil
@@ -65,13 +68,14 @@ func (s Server) Config(failed func(error)) (*tls.Config, error) {
 	}
 	conf.MaxVersion = s.Versions[1]
 	conf.CipherSuites = s.suites()
-	if s.ClientRequired && s.ClientCA == "" {
+	clientCAs := nonEmpty(s.ClientCA, s.ExtraClientCA)
+	if s.ClientRequired && len(clientCAs) == 0 {
 		conf.ClientAuth = tls.RequireAndVerifyClientCert
 	}
-	if s.ClientCA == "" {
+	if len(clientCAs) == 0 {
 		return conf, nil
 	}
-	clients := &trust{caFile: s.ClientCA, base: conf.Clone(), failed: failed}
+	clients := &trust{caFiles: clientCAs, base: conf.Clone(), failed: failed}
 	clients.base.ClientAuth = tls.RequireAndVerifyClientCert
 	if s.ClientOptional {
 		clients.base.ClientAuth = tls.VerifyClientCertIfGiven
@@ -81,6 +85,11 @@ func (s Server) Config(failed func(error)) (*tls.Config, error) {
 	}
 	conf.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return clients.get() }
 	return conf, nil
+}
+
+// nonEmpty are the files that are given.
+func nonEmpty(files ...string) []string {
+	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
 // suites are the cipher suites, nil for Go's.

@@ -56,11 +56,11 @@ func (c *certificate) get() (*tls.Certificate, error) {
 }
 
 // A trust is a TLS configuration that asks clients for certificates signed by
-// those in a file, which is read again when it changes.
+// those in some files, which are read again when one changes.
 type trust struct {
-	caFile string
-	base   *tls.Config
-	failed func(error)
+	caFiles []string
+	base    *tls.Config
+	failed  func(error)
 
 	mu     sync.Mutex // guards what follows
 	conf   *tls.Config
@@ -76,12 +76,15 @@ func (t *trust) get() (*tls.Config, error) {
 		return t.conf, nil
 	}
 	t.looked = time.Now()
-	stamp := stampOf(t.caFile)
+	var stamp string
+	for _, file := range t.caFiles {
+		stamp += stampOf(file)
+	}
 	if t.conf != nil && stamp == t.stamp {
 		return t.conf, nil
 	}
 	t.stamp = stamp
-	pool, err := readPool(t.caFile)
+	pool, err := readPool(t.caFiles...)
 	if err != nil && t.conf == nil {
 		return nil, err
 	}
@@ -105,15 +108,17 @@ func stampOf(file string) string {
 	return fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size(), ";")
 }
 
-// readPool reads certificates to trust.
-func readPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
+// readPool reads certificates to trust: those of all files.
+func readPool(files ...string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in PEM form is in it", file)
+	for _, file := range files {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate in PEM form is in it", file)
+		}
 	}
 	return pool, nil
 }

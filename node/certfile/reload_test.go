@@ -46,7 +46,7 @@ func TestCertificateIsReadAgainWhenItChanges(t *testing.T) {
 func TestTrustIsReadAgainWhenItChanges(t *testing.T) {
 	s, other := certtest.New(t), certtest.New(t)
 	failures := 0
-	tr := &trust{caFile: s.File("ca.pem"), base: &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert}, failed: func(error) { failures++ }}
+	tr := &trust{caFiles: []string{s.File("ca.pem")}, base: &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert}, failed: func(error) { failures++ }}
 	get := func() *tls.Config {
 		t.Helper()
 		tr.looked = time.Time{}
@@ -71,6 +71,38 @@ func TestTrustIsReadAgainWhenItChanges(t *testing.T) {
 	if !get().ClientCAs.Equal(other.Pool) {
 		t.Error("the new file is not what is trusted")
 	}
+}
+
+// Clients may have certificates of authorities in two files, each of which is
+// read again.
+func TestClientsMayBeOfAuthoritiesInTwoFiles(t *testing.T) {
+	s, other, third := certtest.New(t), certtest.New(t), certtest.New(t)
+	tr := &trust{caFiles: []string{s.File("ca.pem"), other.File("ca.pem")}, base: &tls.Config{MinVersion: tls.VersionTLS13}}
+	trusts := func(want ...*certtest.Signer) {
+		t.Helper()
+		tr.looked = time.Time{}
+		conf, err := tr.get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool := x509.NewCertPool()
+		for _, w := range want {
+			ca, err := os.ReadFile(w.File("ca.pem"))
+			if err != nil || !pool.AppendCertsFromPEM(ca) {
+				t.Fatal(err)
+			}
+		}
+		if !conf.ClientCAs.Equal(pool) {
+			t.Error("others are trusted")
+		}
+	}
+	trusts(s, other)
+	ca, err := os.ReadFile(third.File("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Write("ca.pem", append(ca, '\n')) // its size is another, whatever the clock says
+	trusts(s, third)
 }
 
 // Roots are replaced one after the other: meanwhile both are trusted.
