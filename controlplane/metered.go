@@ -45,7 +45,7 @@ func newMeters() *meters {
 }
 
 // kinds are all there are.
-var kinds = []store.Kind{store.KindRoute, store.KindListener, store.KindNode, store.KindAPIKey, store.KindRevocation}
+var kinds = []store.Kind{store.KindRoute, store.KindListener, store.KindNode, store.KindAPIKey, store.KindRevocation, store.KindInstance, store.KindAssignment}
 
 // done counts a request that was sent at a moment, and returns what became of
 // it in a word.

@@ -22,6 +22,9 @@ const (
 	KindAPIKey   Kind = "api_key"  // *signalboxv1.ApiKeyRecord
 
 	KindRevocation Kind = "revocation" // *signalboxv1.NodeRevocation
+
+	KindInstance   Kind = "instance"   // *signalboxv1.Instance, its wanted half
+	KindAssignment Kind = "assignment" // *signalboxv1.Assignment, by the instance's name
 )
 
 // A Key names a record.
@@ -65,6 +68,12 @@ func message(kind Kind) (proto.Message, func() **signalboxv1.Meta, error) {
 		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
 	case KindNode:
 		m := new(signalboxv1.Node)
+		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
+	case KindInstance:
+		m := new(signalboxv1.Instance)
+		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
+	case KindAssignment:
+		m := new(signalboxv1.Assignment)
 		return m, func() **signalboxv1.Meta { return &m.Meta }, nil
 	case KindRevocation:
 		m := new(signalboxv1.NodeRevocation)

@@ -131,7 +131,7 @@ func (s *sight) since(rev store.Revision) *changes {
 	ch := &changes{each: map[string]bool{}}
 	count := func(key store.Key) {
 		switch key.Kind {
-		case store.KindRoute, store.KindListener:
+		case store.KindRoute, store.KindListener, store.KindInstance, store.KindAssignment:
 			ch.all++
 		case store.KindNode:
 			ch.each[key.Name] = true

@@ -18,6 +18,10 @@ func KindOf(k store.Kind) signalboxv1.Kind {
 		return signalboxv1.Kind_KIND_API_KEY
 	case store.KindRevocation:
 		return signalboxv1.Kind_KIND_REVOCATION
+	case store.KindInstance:
+		return signalboxv1.Kind_KIND_INSTANCE
+	case store.KindAssignment:
+		return signalboxv1.Kind_KIND_ASSIGNMENT
 	}
 	return signalboxv1.Kind_KIND_UNSPECIFIED
 }
@@ -32,6 +36,10 @@ func kindOf(k signalboxv1.Kind) store.Kind {
 		return store.KindListener
 	case signalboxv1.Kind_KIND_NODE:
 		return store.KindNode
+	case signalboxv1.Kind_KIND_INSTANCE:
+		return store.KindInstance
+	case signalboxv1.Kind_KIND_ASSIGNMENT:
+		return store.KindAssignment
 	}
 	return ""
 }

@@ -100,6 +100,7 @@ var scopes = []string{
 	"admin", "node",
 	"routes:read", "routes:write",
 	"listeners:read", "listeners:write",
+	"instances:read", "instances:write",
 	"nodes:read", "nodes:write",
 	"keys:read", "keys:write",
 	"events:read",
@@ -109,9 +110,10 @@ var scopes = []string{
 func Scopes() []string { return slices.Clone(scopes) }
 
 // Implies reports whether a holder of scope have may do what needs want.
-// Admin implies everything, and writing a kind implies reading it.
+// Admin implies everything, and writing a kind implies reading it; any scope
+// will do for "any".
 func Implies(have, want string) bool {
-	if have == "admin" || have == want {
+	if have == "admin" || have == want || want == "any" {
 		return true
 	}
 	kind, write := strings.CutSuffix(have, ":write")

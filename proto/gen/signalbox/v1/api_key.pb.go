@@ -32,9 +32,9 @@ type ApiKey struct {
 	// SIGNALBOX_ADMIN_KEY is called "bootstrap".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Scopes say what it may do: "admin" (everything), "node" (join as a node),
-	// and for each of routes, listeners, nodes, keys and events "KIND:read" and
-	// "KIND:write", where write implies read (events can only be read). At
-	// least one.
+	// and for each of routes, listeners, instances, nodes, keys and events
+	// "KIND:read" and "KIND:write", where write implies read (events can only be
+	// read). At least one.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// Expire time ends the key's validity. Absent means never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
@@ -168,6 +168,107 @@ func (x *ApiKeyRecord) GetHash() []byte {
 	return nil
 }
 
+// RotateApiKeyRequest asks for a new secret.
+type RotateApiKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateApiKeyRequest) Reset() {
+	*x = RotateApiKeyRequest{}
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateApiKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateApiKeyRequest) ProtoMessage() {}
+
+func (x *RotateApiKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateApiKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateApiKeyRequest) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{2}
+}
+
+// RotateApiKeyResponse holds the secret.
+type RotateApiKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key as it is stored.
+	Key *ApiKey `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Secret in place of the one the call was made with. Shown once.
+	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Version from which on it is accepted, and the old one refused.
+	Version       *Version `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateApiKeyResponse) Reset() {
+	*x = RotateApiKeyResponse{}
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateApiKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateApiKeyResponse) ProtoMessage() {}
+
+func (x *RotateApiKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateApiKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateApiKeyResponse) Descriptor() ([]byte, []int) {
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RotateApiKeyResponse) GetKey() *ApiKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RotateApiKeyResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *RotateApiKeyResponse) GetVersion() *Version {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
 // CreateApiKeyRequest asks for a key.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -180,7 +281,7 @@ type CreateApiKeyRequest struct {
 
 func (x *CreateApiKeyRequest) Reset() {
 	*x = CreateApiKeyRequest{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[2]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +293,7 @@ func (x *CreateApiKeyRequest) String() string {
 func (*CreateApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[2]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +306,7 @@ func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{2}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateApiKeyRequest) GetKey() *ApiKey {
@@ -232,7 +333,7 @@ type CreateApiKeyResponse struct {
 
 func (x *CreateApiKeyResponse) Reset() {
 	*x = CreateApiKeyResponse{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[3]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +345,7 @@ func (x *CreateApiKeyResponse) String() string {
 func (*CreateApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[3]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +358,7 @@ func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{3}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateApiKeyResponse) GetKey() *ApiKey {
@@ -292,7 +393,7 @@ type GetApiKeyRequest struct {
 
 func (x *GetApiKeyRequest) Reset() {
 	*x = GetApiKeyRequest{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[4]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +405,7 @@ func (x *GetApiKeyRequest) String() string {
 func (*GetApiKeyRequest) ProtoMessage() {}
 
 func (x *GetApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[4]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +418,7 @@ func (x *GetApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*GetApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{4}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetApiKeyRequest) GetName() string {
@@ -338,7 +439,7 @@ type GetApiKeyResponse struct {
 
 func (x *GetApiKeyResponse) Reset() {
 	*x = GetApiKeyResponse{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[5]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +451,7 @@ func (x *GetApiKeyResponse) String() string {
 func (*GetApiKeyResponse) ProtoMessage() {}
 
 func (x *GetApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[5]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +464,7 @@ func (x *GetApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*GetApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{5}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetApiKeyResponse) GetKey() *ApiKey {
@@ -386,7 +487,7 @@ type ListApiKeysRequest struct {
 
 func (x *ListApiKeysRequest) Reset() {
 	*x = ListApiKeysRequest{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[6]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +499,7 @@ func (x *ListApiKeysRequest) String() string {
 func (*ListApiKeysRequest) ProtoMessage() {}
 
 func (x *ListApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[6]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +512,7 @@ func (x *ListApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{6}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListApiKeysRequest) GetPageSize() int32 {
@@ -443,7 +544,7 @@ type ListApiKeysResponse struct {
 
 func (x *ListApiKeysResponse) Reset() {
 	*x = ListApiKeysResponse{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[7]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +556,7 @@ func (x *ListApiKeysResponse) String() string {
 func (*ListApiKeysResponse) ProtoMessage() {}
 
 func (x *ListApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[7]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +569,7 @@ func (x *ListApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{7}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListApiKeysResponse) GetKeys() []*ApiKey {
@@ -506,7 +607,7 @@ type DeleteApiKeyRequest struct {
 
 func (x *DeleteApiKeyRequest) Reset() {
 	*x = DeleteApiKeyRequest{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[8]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +619,7 @@ func (x *DeleteApiKeyRequest) String() string {
 func (*DeleteApiKeyRequest) ProtoMessage() {}
 
 func (x *DeleteApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[8]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +632,7 @@ func (x *DeleteApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{8}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteApiKeyRequest) GetName() string {
@@ -559,7 +660,7 @@ type DeleteApiKeyResponse struct {
 
 func (x *DeleteApiKeyResponse) Reset() {
 	*x = DeleteApiKeyResponse{}
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[9]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +672,7 @@ func (x *DeleteApiKeyResponse) String() string {
 func (*DeleteApiKeyResponse) ProtoMessage() {}
 
 func (x *DeleteApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_signalbox_v1_api_key_proto_msgTypes[9]
+	mi := &file_signalbox_v1_api_key_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +685,7 @@ func (x *DeleteApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*DeleteApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{9}
+	return file_signalbox_v1_api_key_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteApiKeyResponse) GetVersion() *Version {
@@ -608,7 +709,12 @@ const file_signalbox_v1_api_key_proto_rawDesc = "" +
 	"\x04meta\x18\x05 \x01(\v2\x12.signalbox.v1.MetaR\x04meta\"J\n" +
 	"\fApiKeyRecord\x12&\n" +
 	"\x03key\x18\x01 \x01(\v2\x14.signalbox.v1.ApiKeyR\x03key\x12\x12\n" +
-	"\x04hash\x18\x02 \x01(\fR\x04hash\"=\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"\x15\n" +
+	"\x13RotateApiKeyRequest\"\x87\x01\n" +
+	"\x14RotateApiKeyResponse\x12&\n" +
+	"\x03key\x18\x01 \x01(\v2\x14.signalbox.v1.ApiKeyR\x03key\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\x12/\n" +
+	"\aversion\x18\x03 \x01(\v2\x15.signalbox.v1.VersionR\aversion\"=\n" +
 	"\x13CreateApiKeyRequest\x12&\n" +
 	"\x03key\x18\x01 \x01(\v2\x14.signalbox.v1.ApiKeyR\x03key\"\x87\x01\n" +
 	"\x14CreateApiKeyResponse\x12&\n" +
@@ -632,13 +738,14 @@ const file_signalbox_v1_api_key_proto_rawDesc = "" +
 	"\x11expected_revision\x18\x02 \x01(\x03H\x00R\x10expectedRevision\x88\x01\x01B\x14\n" +
 	"\x12_expected_revision\"G\n" +
 	"\x14DeleteApiKeyResponse\x12/\n" +
-	"\aversion\x18\x01 \x01(\v2\x15.signalbox.v1.VersionR\aversion2\xee\x03\n" +
+	"\aversion\x18\x01 \x01(\v2\x15.signalbox.v1.VersionR\aversion2\xe8\x04\n" +
 	"\rApiKeyService\x12x\n" +
 	"\fCreateApiKey\x12!.signalbox.v1.CreateApiKeyRequest\x1a\".signalbox.v1.CreateApiKeyResponse\"!\xba\xeb\x18\n" +
 	"keys:write\x82\xd3\xe4\x93\x02\r:\x01*\"\b/v1/keys\x12r\n" +
 	"\tGetApiKey\x12\x1e.signalbox.v1.GetApiKeyRequest\x1a\x1f.signalbox.v1.GetApiKeyResponse\"$\xba\xeb\x18\tkeys:read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/keys/{name}\x12q\n" +
 	"\vListApiKeys\x12 .signalbox.v1.ListApiKeysRequest\x1a!.signalbox.v1.ListApiKeysResponse\"\x1d\xba\xeb\x18\tkeys:read\x82\xd3\xe4\x93\x02\n" +
-	"\x12\b/v1/keys\x12|\n" +
+	"\x12\b/v1/keys\x12x\n" +
+	"\fRotateApiKey\x12!.signalbox.v1.RotateApiKeyRequest\x1a\".signalbox.v1.RotateApiKeyResponse\"!\xba\xeb\x18\x03any\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/keys:rotate\x12|\n" +
 	"\fDeleteApiKey\x12!.signalbox.v1.DeleteApiKeyRequest\x1a\".signalbox.v1.DeleteApiKeyResponse\"%\xba\xeb\x18\n" +
 	"keys:write\x82\xd3\xe4\x93\x02\x11*\x0f/v1/keys/{name}B\x9e\x01\n" +
 	"\x10com.signalbox.v1B\vApiKeyProtoP\x01Z,signalbox/proto/gen/signalbox/v1;signalboxv1\xa2\x02\x03SXX\xaa\x02\fSignalbox.V1\xca\x02\fSignalbox\\V1\xe2\x02\x18Signalbox\\V1\\GPBMetadata\xea\x02\rSignalbox::V1b\x06proto3"
@@ -655,46 +762,52 @@ func file_signalbox_v1_api_key_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_api_key_proto_rawDescData
 }
 
-var file_signalbox_v1_api_key_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_signalbox_v1_api_key_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_signalbox_v1_api_key_proto_goTypes = []any{
 	(*ApiKey)(nil),                // 0: signalbox.v1.ApiKey
 	(*ApiKeyRecord)(nil),          // 1: signalbox.v1.ApiKeyRecord
-	(*CreateApiKeyRequest)(nil),   // 2: signalbox.v1.CreateApiKeyRequest
-	(*CreateApiKeyResponse)(nil),  // 3: signalbox.v1.CreateApiKeyResponse
-	(*GetApiKeyRequest)(nil),      // 4: signalbox.v1.GetApiKeyRequest
-	(*GetApiKeyResponse)(nil),     // 5: signalbox.v1.GetApiKeyResponse
-	(*ListApiKeysRequest)(nil),    // 6: signalbox.v1.ListApiKeysRequest
-	(*ListApiKeysResponse)(nil),   // 7: signalbox.v1.ListApiKeysResponse
-	(*DeleteApiKeyRequest)(nil),   // 8: signalbox.v1.DeleteApiKeyRequest
-	(*DeleteApiKeyResponse)(nil),  // 9: signalbox.v1.DeleteApiKeyResponse
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*Meta)(nil),                  // 11: signalbox.v1.Meta
-	(*Version)(nil),               // 12: signalbox.v1.Version
+	(*RotateApiKeyRequest)(nil),   // 2: signalbox.v1.RotateApiKeyRequest
+	(*RotateApiKeyResponse)(nil),  // 3: signalbox.v1.RotateApiKeyResponse
+	(*CreateApiKeyRequest)(nil),   // 4: signalbox.v1.CreateApiKeyRequest
+	(*CreateApiKeyResponse)(nil),  // 5: signalbox.v1.CreateApiKeyResponse
+	(*GetApiKeyRequest)(nil),      // 6: signalbox.v1.GetApiKeyRequest
+	(*GetApiKeyResponse)(nil),     // 7: signalbox.v1.GetApiKeyResponse
+	(*ListApiKeysRequest)(nil),    // 8: signalbox.v1.ListApiKeysRequest
+	(*ListApiKeysResponse)(nil),   // 9: signalbox.v1.ListApiKeysResponse
+	(*DeleteApiKeyRequest)(nil),   // 10: signalbox.v1.DeleteApiKeyRequest
+	(*DeleteApiKeyResponse)(nil),  // 11: signalbox.v1.DeleteApiKeyResponse
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Meta)(nil),                  // 13: signalbox.v1.Meta
+	(*Version)(nil),               // 14: signalbox.v1.Version
 }
 var file_signalbox_v1_api_key_proto_depIdxs = []int32{
-	10, // 0: signalbox.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 1: signalbox.v1.ApiKey.meta:type_name -> signalbox.v1.Meta
+	12, // 0: signalbox.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	13, // 1: signalbox.v1.ApiKey.meta:type_name -> signalbox.v1.Meta
 	0,  // 2: signalbox.v1.ApiKeyRecord.key:type_name -> signalbox.v1.ApiKey
-	0,  // 3: signalbox.v1.CreateApiKeyRequest.key:type_name -> signalbox.v1.ApiKey
-	0,  // 4: signalbox.v1.CreateApiKeyResponse.key:type_name -> signalbox.v1.ApiKey
-	12, // 5: signalbox.v1.CreateApiKeyResponse.version:type_name -> signalbox.v1.Version
-	0,  // 6: signalbox.v1.GetApiKeyResponse.key:type_name -> signalbox.v1.ApiKey
-	0,  // 7: signalbox.v1.ListApiKeysResponse.keys:type_name -> signalbox.v1.ApiKey
-	12, // 8: signalbox.v1.ListApiKeysResponse.version:type_name -> signalbox.v1.Version
-	12, // 9: signalbox.v1.DeleteApiKeyResponse.version:type_name -> signalbox.v1.Version
-	2,  // 10: signalbox.v1.ApiKeyService.CreateApiKey:input_type -> signalbox.v1.CreateApiKeyRequest
-	4,  // 11: signalbox.v1.ApiKeyService.GetApiKey:input_type -> signalbox.v1.GetApiKeyRequest
-	6,  // 12: signalbox.v1.ApiKeyService.ListApiKeys:input_type -> signalbox.v1.ListApiKeysRequest
-	8,  // 13: signalbox.v1.ApiKeyService.DeleteApiKey:input_type -> signalbox.v1.DeleteApiKeyRequest
-	3,  // 14: signalbox.v1.ApiKeyService.CreateApiKey:output_type -> signalbox.v1.CreateApiKeyResponse
-	5,  // 15: signalbox.v1.ApiKeyService.GetApiKey:output_type -> signalbox.v1.GetApiKeyResponse
-	7,  // 16: signalbox.v1.ApiKeyService.ListApiKeys:output_type -> signalbox.v1.ListApiKeysResponse
-	9,  // 17: signalbox.v1.ApiKeyService.DeleteApiKey:output_type -> signalbox.v1.DeleteApiKeyResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	0,  // 3: signalbox.v1.RotateApiKeyResponse.key:type_name -> signalbox.v1.ApiKey
+	14, // 4: signalbox.v1.RotateApiKeyResponse.version:type_name -> signalbox.v1.Version
+	0,  // 5: signalbox.v1.CreateApiKeyRequest.key:type_name -> signalbox.v1.ApiKey
+	0,  // 6: signalbox.v1.CreateApiKeyResponse.key:type_name -> signalbox.v1.ApiKey
+	14, // 7: signalbox.v1.CreateApiKeyResponse.version:type_name -> signalbox.v1.Version
+	0,  // 8: signalbox.v1.GetApiKeyResponse.key:type_name -> signalbox.v1.ApiKey
+	0,  // 9: signalbox.v1.ListApiKeysResponse.keys:type_name -> signalbox.v1.ApiKey
+	14, // 10: signalbox.v1.ListApiKeysResponse.version:type_name -> signalbox.v1.Version
+	14, // 11: signalbox.v1.DeleteApiKeyResponse.version:type_name -> signalbox.v1.Version
+	4,  // 12: signalbox.v1.ApiKeyService.CreateApiKey:input_type -> signalbox.v1.CreateApiKeyRequest
+	6,  // 13: signalbox.v1.ApiKeyService.GetApiKey:input_type -> signalbox.v1.GetApiKeyRequest
+	8,  // 14: signalbox.v1.ApiKeyService.ListApiKeys:input_type -> signalbox.v1.ListApiKeysRequest
+	2,  // 15: signalbox.v1.ApiKeyService.RotateApiKey:input_type -> signalbox.v1.RotateApiKeyRequest
+	10, // 16: signalbox.v1.ApiKeyService.DeleteApiKey:input_type -> signalbox.v1.DeleteApiKeyRequest
+	5,  // 17: signalbox.v1.ApiKeyService.CreateApiKey:output_type -> signalbox.v1.CreateApiKeyResponse
+	7,  // 18: signalbox.v1.ApiKeyService.GetApiKey:output_type -> signalbox.v1.GetApiKeyResponse
+	9,  // 19: signalbox.v1.ApiKeyService.ListApiKeys:output_type -> signalbox.v1.ListApiKeysResponse
+	3,  // 20: signalbox.v1.ApiKeyService.RotateApiKey:output_type -> signalbox.v1.RotateApiKeyResponse
+	11, // 21: signalbox.v1.ApiKeyService.DeleteApiKey:output_type -> signalbox.v1.DeleteApiKeyResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_api_key_proto_init() }
@@ -703,14 +816,14 @@ func file_signalbox_v1_api_key_proto_init() {
 		return
 	}
 	file_signalbox_v1_meta_proto_init()
-	file_signalbox_v1_api_key_proto_msgTypes[8].OneofWrappers = []any{}
+	file_signalbox_v1_api_key_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_api_key_proto_rawDesc), len(file_signalbox_v1_api_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	ApiKeyService_CreateApiKey_FullMethodName = "/signalbox.v1.ApiKeyService/CreateApiKey"
 	ApiKeyService_GetApiKey_FullMethodName    = "/signalbox.v1.ApiKeyService/GetApiKey"
 	ApiKeyService_ListApiKeys_FullMethodName  = "/signalbox.v1.ApiKeyService/ListApiKeys"
+	ApiKeyService_RotateApiKey_FullMethodName = "/signalbox.v1.ApiKeyService/RotateApiKey"
 	ApiKeyService_DeleteApiKey_FullMethodName = "/signalbox.v1.ApiKeyService/DeleteApiKey"
 )
 
@@ -39,6 +40,10 @@ type ApiKeyServiceClient interface {
 	// ListApiKeys answers all keys, without their secrets, in order of their
 	// names.
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
+	// RotateApiKey gives the key that the call is made with a new secret. The old
+	// one is refused as that of a deleted key is, see DeleteApiKey; name, scopes
+	// and expiry stay. FAILED_PRECONDITION for a node's certificate.
+	RotateApiKey(ctx context.Context, in *RotateApiKeyRequest, opts ...grpc.CallOption) (*RotateApiKeyResponse, error)
 	// DeleteApiKey ends a key: on the control plane that answers, at once, and on
 	// the others as soon as they have read of it, within moments. Streams opened
 	// with it are closed with UNAUTHENTICATED. FAILED_PRECONDITION for the last
@@ -84,6 +89,16 @@ func (c *apiKeyServiceClient) ListApiKeys(ctx context.Context, in *ListApiKeysRe
 	return out, nil
 }
 
+func (c *apiKeyServiceClient) RotateApiKey(ctx context.Context, in *RotateApiKeyRequest, opts ...grpc.CallOption) (*RotateApiKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateApiKeyResponse)
+	err := c.cc.Invoke(ctx, ApiKeyService_RotateApiKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *apiKeyServiceClient) DeleteApiKey(ctx context.Context, in *DeleteApiKeyRequest, opts ...grpc.CallOption) (*DeleteApiKeyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteApiKeyResponse)
@@ -108,6 +123,10 @@ type ApiKeyServiceServer interface {
 	// ListApiKeys answers all keys, without their secrets, in order of their
 	// names.
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)
+	// RotateApiKey gives the key that the call is made with a new secret. The old
+	// one is refused as that of a deleted key is, see DeleteApiKey; name, scopes
+	// and expiry stay. FAILED_PRECONDITION for a node's certificate.
+	RotateApiKey(context.Context, *RotateApiKeyRequest) (*RotateApiKeyResponse, error)
 	// DeleteApiKey ends a key: on the control plane that answers, at once, and on
 	// the others as soon as they have read of it, within moments. Streams opened
 	// with it are closed with UNAUTHENTICATED. FAILED_PRECONDITION for the last
@@ -131,6 +150,9 @@ func (UnimplementedApiKeyServiceServer) GetApiKey(context.Context, *GetApiKeyReq
 }
 func (UnimplementedApiKeyServiceServer) ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListApiKeys not implemented")
+}
+func (UnimplementedApiKeyServiceServer) RotateApiKey(context.Context, *RotateApiKeyRequest) (*RotateApiKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateApiKey not implemented")
 }
 func (UnimplementedApiKeyServiceServer) DeleteApiKey(context.Context, *DeleteApiKeyRequest) (*DeleteApiKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteApiKey not implemented")
@@ -210,6 +232,24 @@ func _ApiKeyService_ListApiKeys_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ApiKeyService_RotateApiKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateApiKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ApiKeyServiceServer).RotateApiKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ApiKeyService_RotateApiKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ApiKeyServiceServer).RotateApiKey(ctx, req.(*RotateApiKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ApiKeyService_DeleteApiKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteApiKeyRequest)
 	if err := dec(in); err != nil {
@@ -246,6 +286,10 @@ var ApiKeyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListApiKeys",
 			Handler:    _ApiKeyService_ListApiKeys_Handler,
+		},
+		{
+			MethodName: "RotateApiKey",
+			Handler:    _ApiKeyService_RotateApiKey_Handler,
 		},
 		{
 			MethodName: "DeleteApiKey",

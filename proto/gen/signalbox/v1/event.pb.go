@@ -35,7 +35,8 @@ const (
 	// A record was removed.
 	EventType_EVENT_TYPE_REMOVED EventType = 3
 	// A node's standing changed: it joined, was lost, lags, drains, caught up,
-	// or refuses a record.
+	// or refuses a record. Or an instance's did: its state, where it runs, or why
+	// it does not; counters alone are no event.
 	EventType_EVENT_TYPE_OBSERVED EventType = 4
 	// The history between the id asked for and this event's id is gone. Whoever
 	// keeps a copy lists again; changes after this id follow.
@@ -112,7 +113,7 @@ type Event struct {
 	// Version of the state that holds the change.
 	Version *Version `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
 	// Record as it is after the change. Absent when it was removed, and of a
-	// revocation.
+	// revocation or an assignment.
 	//
 	// Types that are valid to be assigned to Record:
 	//
@@ -120,6 +121,7 @@ type Event struct {
 	//	*Event_Listener
 	//	*Event_Node
 	//	*Event_ApiKey
+	//	*Event_Instance
 	Record        isEvent_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -233,6 +235,15 @@ func (x *Event) GetApiKey() *ApiKey {
 	return nil
 }
 
+func (x *Event) GetInstance() *Instance {
+	if x != nil {
+		if x, ok := x.Record.(*Event_Instance); ok {
+			return x.Instance
+		}
+	}
+	return nil
+}
+
 type isEvent_Record interface {
 	isEvent_Record()
 }
@@ -257,6 +268,11 @@ type Event_ApiKey struct {
 	ApiKey *ApiKey `protobuf:"bytes,9,opt,name=api_key,json=apiKey,proto3,oneof"`
 }
 
+type Event_Instance struct {
+	// Instance written, or whose observed half changed.
+	Instance *Instance `protobuf:"bytes,10,opt,name=instance,proto3,oneof"`
+}
+
 func (*Event_Route) isEvent_Record() {}
 
 func (*Event_Listener) isEvent_Record() {}
@@ -264,6 +280,8 @@ func (*Event_Listener) isEvent_Record() {}
 func (*Event_Node) isEvent_Record() {}
 
 func (*Event_ApiKey) isEvent_Record() {}
+
+func (*Event_Instance) isEvent_Record() {}
 
 // FollowEventsRequest says where to begin.
 type FollowEventsRequest struct {
@@ -372,7 +390,7 @@ var File_signalbox_v1_event_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18signalbox/v1/event.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1asignalbox/v1/api_key.proto\x1a\x1bsignalbox/v1/listener.proto\x1a\x17signalbox/v1/meta.proto\x1a\x17signalbox/v1/node.proto\x1a\x18signalbox/v1/route.proto\"\xff\x02\n" +
+	"\x18signalbox/v1/event.proto\x12\fsignalbox.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1asignalbox/v1/api_key.proto\x1a\x1bsignalbox/v1/instance.proto\x1a\x1bsignalbox/v1/listener.proto\x1a\x17signalbox/v1/meta.proto\x1a\x17signalbox/v1/node.proto\x1a\x18signalbox/v1/route.proto\"\xaf\x03\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12+\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x17.signalbox.v1.EventTypeR\x04type\x12&\n" +
@@ -382,9 +400,10 @@ const file_signalbox_v1_event_proto_rawDesc = "" +
 	"\x05route\x18\x06 \x01(\v2\x13.signalbox.v1.RouteH\x00R\x05route\x124\n" +
 	"\blistener\x18\a \x01(\v2\x16.signalbox.v1.ListenerH\x00R\blistener\x12(\n" +
 	"\x04node\x18\b \x01(\v2\x12.signalbox.v1.NodeH\x00R\x04node\x12/\n" +
-	"\aapi_key\x18\t \x01(\v2\x14.signalbox.v1.ApiKeyH\x00R\x06apiKeyB\b\n" +
-	"\x06recordJ\x04\b\n" +
-	"\x10\v\"U\n" +
+	"\aapi_key\x18\t \x01(\v2\x14.signalbox.v1.ApiKeyH\x00R\x06apiKey\x124\n" +
+	"\binstance\x18\n" +
+	" \x01(\v2\x16.signalbox.v1.InstanceH\x00R\binstanceB\b\n" +
+	"\x06record\"U\n" +
 	"\x13FollowEventsRequest\x12\x14\n" +
 	"\x05after\x18\x01 \x01(\tR\x05after\x12(\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x12.signalbox.v1.KindR\x05kinds\"A\n" +
@@ -429,6 +448,7 @@ var file_signalbox_v1_event_proto_goTypes = []any{
 	(*Listener)(nil),             // 7: signalbox.v1.Listener
 	(*Node)(nil),                 // 8: signalbox.v1.Node
 	(*ApiKey)(nil),               // 9: signalbox.v1.ApiKey
+	(*Instance)(nil),             // 10: signalbox.v1.Instance
 }
 var file_signalbox_v1_event_proto_depIdxs = []int32{
 	0,  // 0: signalbox.v1.Event.type:type_name -> signalbox.v1.EventType
@@ -438,15 +458,16 @@ var file_signalbox_v1_event_proto_depIdxs = []int32{
 	7,  // 4: signalbox.v1.Event.listener:type_name -> signalbox.v1.Listener
 	8,  // 5: signalbox.v1.Event.node:type_name -> signalbox.v1.Node
 	9,  // 6: signalbox.v1.Event.api_key:type_name -> signalbox.v1.ApiKey
-	4,  // 7: signalbox.v1.FollowEventsRequest.kinds:type_name -> signalbox.v1.Kind
-	1,  // 8: signalbox.v1.FollowEventsResponse.event:type_name -> signalbox.v1.Event
-	2,  // 9: signalbox.v1.EventService.FollowEvents:input_type -> signalbox.v1.FollowEventsRequest
-	3,  // 10: signalbox.v1.EventService.FollowEvents:output_type -> signalbox.v1.FollowEventsResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	10, // 7: signalbox.v1.Event.instance:type_name -> signalbox.v1.Instance
+	4,  // 8: signalbox.v1.FollowEventsRequest.kinds:type_name -> signalbox.v1.Kind
+	1,  // 9: signalbox.v1.FollowEventsResponse.event:type_name -> signalbox.v1.Event
+	2,  // 10: signalbox.v1.EventService.FollowEvents:input_type -> signalbox.v1.FollowEventsRequest
+	3,  // 11: signalbox.v1.EventService.FollowEvents:output_type -> signalbox.v1.FollowEventsResponse
+	11, // [11:12] is the sub-list for method output_type
+	10, // [10:11] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_event_proto_init() }
@@ -455,6 +476,7 @@ func file_signalbox_v1_event_proto_init() {
 		return
 	}
 	file_signalbox_v1_api_key_proto_init()
+	file_signalbox_v1_instance_proto_init()
 	file_signalbox_v1_listener_proto_init()
 	file_signalbox_v1_meta_proto_init()
 	file_signalbox_v1_node_proto_init()
@@ -464,6 +486,7 @@ func file_signalbox_v1_event_proto_init() {
 		(*Event_Listener)(nil),
 		(*Event_Node)(nil),
 		(*Event_ApiKey)(nil),
+		(*Event_Instance)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

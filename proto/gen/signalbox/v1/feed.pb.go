@@ -35,6 +35,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_Ack
 	//	*ConnectRequest_Report
 	//	*ConnectRequest_Goodbye
+	//	*ConnectRequest_LogLines
 	Message       isConnectRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -122,6 +123,15 @@ func (x *ConnectRequest) GetGoodbye() *Goodbye {
 	return nil
 }
 
+func (x *ConnectRequest) GetLogLines() *LogLines {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectRequest_LogLines); ok {
+			return x.LogLines
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Message interface {
 	isConnectRequest_Message()
 }
@@ -152,6 +162,12 @@ type ConnectRequest_Goodbye struct {
 	Goodbye *Goodbye `protobuf:"bytes,5,opt,name=goodbye,proto3,oneof"`
 }
 
+type ConnectRequest_LogLines struct {
+	// Log lines are what instances had to say. They are sent on all streams;
+	// what a stream does not take in time is left out, and said to be.
+	LogLines *LogLines `protobuf:"bytes,6,opt,name=log_lines,json=logLines,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Feed) isConnectRequest_Message() {}
@@ -161,6 +177,8 @@ func (*ConnectRequest_Ack) isConnectRequest_Message() {}
 func (*ConnectRequest_Report) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Goodbye) isConnectRequest_Message() {}
+
+func (*ConnectRequest_LogLines) isConnectRequest_Message() {}
 
 // ConnectResponse is what a control plane says.
 type ConnectResponse struct {
@@ -793,6 +811,8 @@ type Record struct {
 	//	*Record_Route
 	//	*Record_Listener
 	//	*Record_Node
+	//	*Record_Instance
+	//	*Record_Assignment
 	Record        isRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -862,6 +882,24 @@ func (x *Record) GetNode() *Node {
 	return nil
 }
 
+func (x *Record) GetInstance() *Instance {
+	if x != nil {
+		if x, ok := x.Record.(*Record_Instance); ok {
+			return x.Instance
+		}
+	}
+	return nil
+}
+
+func (x *Record) GetAssignment() *Assignment {
+	if x != nil {
+		if x, ok := x.Record.(*Record_Assignment); ok {
+			return x.Assignment
+		}
+	}
+	return nil
+}
+
 type isRecord_Record interface {
 	isRecord_Record()
 }
@@ -881,11 +919,25 @@ type Record_Node struct {
 	Node *Node `protobuf:"bytes,3,opt,name=node,proto3,oneof"`
 }
 
+type Record_Instance struct {
+	// Instance that some node may be assigned to run.
+	Instance *Instance `protobuf:"bytes,4,opt,name=instance,proto3,oneof"`
+}
+
+type Record_Assignment struct {
+	// Assignment of an instance to nodes.
+	Assignment *Assignment `protobuf:"bytes,5,opt,name=assignment,proto3,oneof"`
+}
+
 func (*Record_Route) isRecord_Record() {}
 
 func (*Record_Listener) isRecord_Record() {}
 
 func (*Record_Node) isRecord_Record() {}
+
+func (*Record_Instance) isRecord_Record() {}
+
+func (*Record_Assignment) isRecord_Record() {}
 
 // RecordKey names a record.
 type RecordKey struct {
@@ -1034,7 +1086,9 @@ type Report struct {
 	Ready bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
 	// Open streams is the number of exchanges and upgraded connections running
 	// now, of all routes there are and were.
-	OpenStreams   *int64 `protobuf:"varint,3,opt,name=open_streams,json=openStreams,proto3,oneof" json:"open_streams,omitempty"`
+	OpenStreams *int64 `protobuf:"varint,3,opt,name=open_streams,json=openStreams,proto3,oneof" json:"open_streams,omitempty"`
+	// Instances of which something changed: their counters, or how they stand.
+	Instances     []*InstanceReport `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1088,6 +1142,13 @@ func (x *Report) GetOpenStreams() int64 {
 		return *x.OpenStreams
 	}
 	return 0
+}
+
+func (x *Report) GetInstances() []*InstanceReport {
+	if x != nil {
+		return x.Instances
+	}
+	return nil
 }
 
 // RouteReport is what one route carried on the reporting node. Its counts
@@ -1226,14 +1287,15 @@ var File_signalbox_v1_feed_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_feed_proto_rawDesc = "" +
 	"\n" +
-	"\x17signalbox/v1/feed.proto\x12\fsignalbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsignalbox/v1/listener.proto\x1a\x17signalbox/v1/meta.proto\x1a\x17signalbox/v1/node.proto\x1a\x18signalbox/v1/route.proto\"\x82\x02\n" +
+	"\x17signalbox/v1/feed.proto\x12\fsignalbox.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsignalbox/v1/instance.proto\x1a\x1bsignalbox/v1/listener.proto\x1a\x17signalbox/v1/meta.proto\x1a\x17signalbox/v1/node.proto\x1a\x18signalbox/v1/route.proto\"\xb3\x02\n" +
 	"\x0eConnectRequest\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.signalbox.v1.HelloH\x00R\x05hello\x12(\n" +
 	"\x04feed\x18\x02 \x01(\v2\x12.signalbox.v1.FeedH\x00R\x04feed\x12%\n" +
 	"\x03ack\x18\x03 \x01(\v2\x11.signalbox.v1.AckH\x00R\x03ack\x12.\n" +
 	"\x06report\x18\x04 \x01(\v2\x14.signalbox.v1.ReportH\x00R\x06report\x121\n" +
-	"\agoodbye\x18\x05 \x01(\v2\x15.signalbox.v1.GoodbyeH\x00R\agoodbyeB\t\n" +
-	"\amessageJ\x04\b\x06\x10\a\"\xdf\x01\n" +
+	"\agoodbye\x18\x05 \x01(\v2\x15.signalbox.v1.GoodbyeH\x00R\agoodbye\x125\n" +
+	"\tlog_lines\x18\x06 \x01(\v2\x16.signalbox.v1.LogLinesH\x00R\blogLinesB\t\n" +
+	"\amessage\"\xdf\x01\n" +
 	"\x0fConnectResponse\x121\n" +
 	"\awelcome\x18\x01 \x01(\v2\x15.signalbox.v1.WelcomeH\x00R\awelcome\x121\n" +
 	"\amembers\x18\x02 \x01(\v2\x15.signalbox.v1.MembersH\x00R\amembers\x12.\n" +
@@ -1277,12 +1339,16 @@ const file_signalbox_v1_feed_proto_rawDesc = "" +
 	"\x04part\x18\x03 \x01(\x05R\x04part\x12\x14\n" +
 	"\x05parts\x18\x04 \x01(\x05R\x05parts\x12.\n" +
 	"\aupserts\x18\x05 \x03(\v2\x14.signalbox.v1.RecordR\aupserts\x123\n" +
-	"\bremovals\x18\x06 \x03(\v2\x17.signalbox.v1.RecordKeyR\bremovals\"\xa5\x01\n" +
+	"\bremovals\x18\x06 \x03(\v2\x17.signalbox.v1.RecordKeyR\bremovals\"\x91\x02\n" +
 	"\x06Record\x12+\n" +
 	"\x05route\x18\x01 \x01(\v2\x13.signalbox.v1.RouteH\x00R\x05route\x124\n" +
 	"\blistener\x18\x02 \x01(\v2\x16.signalbox.v1.ListenerH\x00R\blistener\x12(\n" +
-	"\x04node\x18\x03 \x01(\v2\x12.signalbox.v1.NodeH\x00R\x04nodeB\b\n" +
-	"\x06recordJ\x04\b\x04\x10\x05\"G\n" +
+	"\x04node\x18\x03 \x01(\v2\x12.signalbox.v1.NodeH\x00R\x04node\x124\n" +
+	"\binstance\x18\x04 \x01(\v2\x16.signalbox.v1.InstanceH\x00R\binstance\x12:\n" +
+	"\n" +
+	"assignment\x18\x05 \x01(\v2\x18.signalbox.v1.AssignmentH\x00R\n" +
+	"assignmentB\b\n" +
+	"\x06record\"G\n" +
 	"\tRecordKey\x12&\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x12.signalbox.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xba\x01\n" +
@@ -1292,11 +1358,12 @@ const file_signalbox_v1_feed_proto_rawDesc = "" +
 	"rejections\x18\x02 \x03(\v2\x17.signalbox.v1.RejectionR\n" +
 	"rejections\x12\x14\n" +
 	"\x05ready\x18\x03 \x01(\bR\x05ready\x123\n" +
-	"\baccepted\x18\x04 \x03(\v2\x17.signalbox.v1.RecordKeyR\baccepted\"\x8a\x01\n" +
+	"\baccepted\x18\x04 \x03(\v2\x17.signalbox.v1.RecordKeyR\baccepted\"\xc6\x01\n" +
 	"\x06Report\x121\n" +
 	"\x06routes\x18\x01 \x03(\v2\x19.signalbox.v1.RouteReportR\x06routes\x12\x14\n" +
 	"\x05ready\x18\x02 \x01(\bR\x05ready\x12&\n" +
-	"\fopen_streams\x18\x03 \x01(\x03H\x00R\vopenStreams\x88\x01\x01B\x0f\n" +
+	"\fopen_streams\x18\x03 \x01(\x03H\x00R\vopenStreams\x88\x01\x01\x12:\n" +
+	"\tinstances\x18\x04 \x03(\v2\x1c.signalbox.v1.InstanceReportR\tinstancesB\x0f\n" +
 	"\r_open_streams\"\xeb\x01\n" +
 	"\vRouteReport\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\tR\x05route\x12)\n" +
@@ -1341,15 +1408,19 @@ var file_signalbox_v1_feed_proto_goTypes = []any{
 	(*Goodbye)(nil),               // 14: signalbox.v1.Goodbye
 	nil,                           // 15: signalbox.v1.Hello.LabelsEntry
 	nil,                           // 16: signalbox.v1.Hello.ListenersEntry
-	(*Version)(nil),               // 17: signalbox.v1.Version
-	(*Rejection)(nil),             // 18: signalbox.v1.Rejection
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*Route)(nil),                 // 20: signalbox.v1.Route
-	(*Listener)(nil),              // 21: signalbox.v1.Listener
-	(*Node)(nil),                  // 22: signalbox.v1.Node
-	(Kind)(0),                     // 23: signalbox.v1.Kind
-	(*RouteCounters)(nil),         // 24: signalbox.v1.RouteCounters
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*LogLines)(nil),              // 17: signalbox.v1.LogLines
+	(*Version)(nil),               // 18: signalbox.v1.Version
+	(*Rejection)(nil),             // 19: signalbox.v1.Rejection
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*Route)(nil),                 // 21: signalbox.v1.Route
+	(*Listener)(nil),              // 22: signalbox.v1.Listener
+	(*Node)(nil),                  // 23: signalbox.v1.Node
+	(*Instance)(nil),              // 24: signalbox.v1.Instance
+	(*Assignment)(nil),            // 25: signalbox.v1.Assignment
+	(Kind)(0),                     // 26: signalbox.v1.Kind
+	(*InstanceReport)(nil),        // 27: signalbox.v1.InstanceReport
+	(*RouteCounters)(nil),         // 28: signalbox.v1.RouteCounters
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
 }
 var file_signalbox_v1_feed_proto_depIdxs = []int32{
 	2,  // 0: signalbox.v1.ConnectRequest.hello:type_name -> signalbox.v1.Hello
@@ -1357,39 +1428,43 @@ var file_signalbox_v1_feed_proto_depIdxs = []int32{
 	11, // 2: signalbox.v1.ConnectRequest.ack:type_name -> signalbox.v1.Ack
 	12, // 3: signalbox.v1.ConnectRequest.report:type_name -> signalbox.v1.Report
 	14, // 4: signalbox.v1.ConnectRequest.goodbye:type_name -> signalbox.v1.Goodbye
-	4,  // 5: signalbox.v1.ConnectResponse.welcome:type_name -> signalbox.v1.Welcome
-	5,  // 6: signalbox.v1.ConnectResponse.members:type_name -> signalbox.v1.Members
-	8,  // 7: signalbox.v1.ConnectResponse.update:type_name -> signalbox.v1.Update
-	7,  // 8: signalbox.v1.ConnectResponse.unfed:type_name -> signalbox.v1.Unfed
-	15, // 9: signalbox.v1.Hello.labels:type_name -> signalbox.v1.Hello.LabelsEntry
-	16, // 10: signalbox.v1.Hello.listeners:type_name -> signalbox.v1.Hello.ListenersEntry
-	17, // 11: signalbox.v1.Hello.serving:type_name -> signalbox.v1.Version
-	18, // 12: signalbox.v1.Hello.rejections:type_name -> signalbox.v1.Rejection
-	17, // 13: signalbox.v1.Feed.have:type_name -> signalbox.v1.Version
-	17, // 14: signalbox.v1.Welcome.current:type_name -> signalbox.v1.Version
-	19, // 15: signalbox.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
-	6,  // 16: signalbox.v1.Members.members:type_name -> signalbox.v1.Member
-	17, // 17: signalbox.v1.Update.from:type_name -> signalbox.v1.Version
-	17, // 18: signalbox.v1.Update.to:type_name -> signalbox.v1.Version
-	9,  // 19: signalbox.v1.Update.upserts:type_name -> signalbox.v1.Record
-	10, // 20: signalbox.v1.Update.removals:type_name -> signalbox.v1.RecordKey
-	20, // 21: signalbox.v1.Record.route:type_name -> signalbox.v1.Route
-	21, // 22: signalbox.v1.Record.listener:type_name -> signalbox.v1.Listener
-	22, // 23: signalbox.v1.Record.node:type_name -> signalbox.v1.Node
-	23, // 24: signalbox.v1.RecordKey.kind:type_name -> signalbox.v1.Kind
-	17, // 25: signalbox.v1.Ack.version:type_name -> signalbox.v1.Version
-	18, // 26: signalbox.v1.Ack.rejections:type_name -> signalbox.v1.Rejection
-	10, // 27: signalbox.v1.Ack.accepted:type_name -> signalbox.v1.RecordKey
-	13, // 28: signalbox.v1.Report.routes:type_name -> signalbox.v1.RouteReport
-	24, // 29: signalbox.v1.RouteReport.counters:type_name -> signalbox.v1.RouteCounters
-	25, // 30: signalbox.v1.RouteReport.last_activity:type_name -> google.protobuf.Timestamp
-	0,  // 31: signalbox.v1.FeedService.Connect:input_type -> signalbox.v1.ConnectRequest
-	1,  // 32: signalbox.v1.FeedService.Connect:output_type -> signalbox.v1.ConnectResponse
-	32, // [32:33] is the sub-list for method output_type
-	31, // [31:32] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	17, // 5: signalbox.v1.ConnectRequest.log_lines:type_name -> signalbox.v1.LogLines
+	4,  // 6: signalbox.v1.ConnectResponse.welcome:type_name -> signalbox.v1.Welcome
+	5,  // 7: signalbox.v1.ConnectResponse.members:type_name -> signalbox.v1.Members
+	8,  // 8: signalbox.v1.ConnectResponse.update:type_name -> signalbox.v1.Update
+	7,  // 9: signalbox.v1.ConnectResponse.unfed:type_name -> signalbox.v1.Unfed
+	15, // 10: signalbox.v1.Hello.labels:type_name -> signalbox.v1.Hello.LabelsEntry
+	16, // 11: signalbox.v1.Hello.listeners:type_name -> signalbox.v1.Hello.ListenersEntry
+	18, // 12: signalbox.v1.Hello.serving:type_name -> signalbox.v1.Version
+	19, // 13: signalbox.v1.Hello.rejections:type_name -> signalbox.v1.Rejection
+	18, // 14: signalbox.v1.Feed.have:type_name -> signalbox.v1.Version
+	18, // 15: signalbox.v1.Welcome.current:type_name -> signalbox.v1.Version
+	20, // 16: signalbox.v1.Welcome.report_interval:type_name -> google.protobuf.Duration
+	6,  // 17: signalbox.v1.Members.members:type_name -> signalbox.v1.Member
+	18, // 18: signalbox.v1.Update.from:type_name -> signalbox.v1.Version
+	18, // 19: signalbox.v1.Update.to:type_name -> signalbox.v1.Version
+	9,  // 20: signalbox.v1.Update.upserts:type_name -> signalbox.v1.Record
+	10, // 21: signalbox.v1.Update.removals:type_name -> signalbox.v1.RecordKey
+	21, // 22: signalbox.v1.Record.route:type_name -> signalbox.v1.Route
+	22, // 23: signalbox.v1.Record.listener:type_name -> signalbox.v1.Listener
+	23, // 24: signalbox.v1.Record.node:type_name -> signalbox.v1.Node
+	24, // 25: signalbox.v1.Record.instance:type_name -> signalbox.v1.Instance
+	25, // 26: signalbox.v1.Record.assignment:type_name -> signalbox.v1.Assignment
+	26, // 27: signalbox.v1.RecordKey.kind:type_name -> signalbox.v1.Kind
+	18, // 28: signalbox.v1.Ack.version:type_name -> signalbox.v1.Version
+	19, // 29: signalbox.v1.Ack.rejections:type_name -> signalbox.v1.Rejection
+	10, // 30: signalbox.v1.Ack.accepted:type_name -> signalbox.v1.RecordKey
+	13, // 31: signalbox.v1.Report.routes:type_name -> signalbox.v1.RouteReport
+	27, // 32: signalbox.v1.Report.instances:type_name -> signalbox.v1.InstanceReport
+	28, // 33: signalbox.v1.RouteReport.counters:type_name -> signalbox.v1.RouteCounters
+	29, // 34: signalbox.v1.RouteReport.last_activity:type_name -> google.protobuf.Timestamp
+	0,  // 35: signalbox.v1.FeedService.Connect:input_type -> signalbox.v1.ConnectRequest
+	1,  // 36: signalbox.v1.FeedService.Connect:output_type -> signalbox.v1.ConnectResponse
+	36, // [36:37] is the sub-list for method output_type
+	35, // [35:36] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_feed_proto_init() }
@@ -1397,6 +1472,7 @@ func file_signalbox_v1_feed_proto_init() {
 	if File_signalbox_v1_feed_proto != nil {
 		return
 	}
+	file_signalbox_v1_instance_proto_init()
 	file_signalbox_v1_listener_proto_init()
 	file_signalbox_v1_meta_proto_init()
 	file_signalbox_v1_node_proto_init()
@@ -1407,6 +1483,7 @@ func file_signalbox_v1_feed_proto_init() {
 		(*ConnectRequest_Ack)(nil),
 		(*ConnectRequest_Report)(nil),
 		(*ConnectRequest_Goodbye)(nil),
+		(*ConnectRequest_LogLines)(nil),
 	}
 	file_signalbox_v1_feed_proto_msgTypes[1].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
@@ -1418,6 +1495,8 @@ func file_signalbox_v1_feed_proto_init() {
 		(*Record_Route)(nil),
 		(*Record_Listener)(nil),
 		(*Record_Node)(nil),
+		(*Record_Instance)(nil),
+		(*Record_Assignment)(nil),
 	}
 	file_signalbox_v1_feed_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}

@@ -39,6 +39,10 @@ const (
 	Kind_KIND_API_KEY Kind = 4
 	// A NodeRevocation. Events of it hold no record.
 	Kind_KIND_REVOCATION Kind = 6
+	// An Instance: what is wanted of it, or, in observed events, how it stands.
+	Kind_KIND_INSTANCE Kind = 5
+	// An Assignment. Events of it hold no record.
+	Kind_KIND_ASSIGNMENT Kind = 7
 )
 
 // Enum value maps for Kind.
@@ -50,6 +54,8 @@ var (
 		3: "KIND_NODE",
 		4: "KIND_API_KEY",
 		6: "KIND_REVOCATION",
+		5: "KIND_INSTANCE",
+		7: "KIND_ASSIGNMENT",
 	}
 	Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
@@ -58,6 +64,8 @@ var (
 		"KIND_NODE":        3,
 		"KIND_API_KEY":     4,
 		"KIND_REVOCATION":  6,
+		"KIND_INSTANCE":    5,
+		"KIND_ASSIGNMENT":  7,
 	}
 )
 
@@ -474,8 +482,8 @@ var file_signalbox_v1_meta_proto_extTypes = []protoimpl.ExtensionInfo{
 // Extension fields to descriptorpb.MethodOptions.
 var (
 	// Scope is what an API key must hold to call a method: "routes:read",
-	// "keys:write" and so on, as listed at ApiKey.scopes. A method without it
-	// is refused to everyone.
+	// "keys:write" and so on, as listed at ApiKey.scopes; "any" for a method that
+	// every key may call. A method without it is refused to everyone.
 	//
 	// optional string scope = 50871;
 	E_Scope = &file_signalbox_v1_meta_proto_extTypes[0]
@@ -511,7 +519,7 @@ const file_signalbox_v1_meta_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\x0e2\x12.signalbox.v1.KindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x03R\brevision\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason*{\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason*\x9d\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -519,7 +527,9 @@ const file_signalbox_v1_meta_proto_rawDesc = "" +
 	"\rKIND_LISTENER\x10\x02\x12\r\n" +
 	"\tKIND_NODE\x10\x03\x12\x10\n" +
 	"\fKIND_API_KEY\x10\x04\x12\x13\n" +
-	"\x0fKIND_REVOCATION\x10\x06\"\x04\b\x05\x10\x05*;\n" +
+	"\x0fKIND_REVOCATION\x10\x06\x12\x11\n" +
+	"\rKIND_INSTANCE\x10\x05\x12\x13\n" +
+	"\x0fKIND_ASSIGNMENT\x10\a*;\n" +
 	"\x04Wait\x12\x14\n" +
 	"\x10WAIT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tWAIT_NONE\x10\x01\x12\x0e\n" +

@@ -139,7 +139,11 @@ type TallyEntry struct {
 	// Counters, cumulative.
 	Counters *RouteCounters `protobuf:"bytes,3,opt,name=counters,proto3" json:"counters,omitempty"`
 	// Last activity is the newest moment at which a byte moved.
-	LastActivity  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_activity,json=lastActivity,proto3" json:"last_activity,omitempty"`
+	LastActivity *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_activity,json=lastActivity,proto3" json:"last_activity,omitempty"`
+	// Instance, when it is there, says that the entry is of the tunnel instance
+	// whose name is in route, its created_revision the incarnation, and its
+	// counters these in place of those above.
+	Instance      *InstanceCounters `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +202,13 @@ func (x *TallyEntry) GetCounters() *RouteCounters {
 func (x *TallyEntry) GetLastActivity() *timestamppb.Timestamp {
 	if x != nil {
 		return x.LastActivity
+	}
+	return nil
+}
+
+func (x *TallyEntry) GetInstance() *InstanceCounters {
+	if x != nil {
+		return x.Instance
 	}
 	return nil
 }
@@ -271,19 +282,20 @@ var File_signalbox_v1_tally_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_tally_proto_rawDesc = "" +
 	"\n" +
-	"\x18signalbox/v1/tally.proto\x12\fsignalbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18signalbox/v1/route.proto\"@\n" +
+	"\x18signalbox/v1/tally.proto\x12\fsignalbox.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bsignalbox/v1/instance.proto\x1a\x18signalbox/v1/route.proto\"@\n" +
 	"\n" +
 	"TallyChunk\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.signalbox.v1.TallyEntryR\aentries\"n\n" +
 	"\tTallyBase\x122\n" +
 	"\aentries\x18\x01 \x03(\v2\x18.signalbox.v1.TallyEntryR\aentries\x12-\n" +
-	"\x05folds\x18\x02 \x03(\v2\x17.signalbox.v1.TallyFoldR\x05folds\"\xc7\x01\n" +
+	"\x05folds\x18\x02 \x03(\v2\x17.signalbox.v1.TallyFoldR\x05folds\"\x83\x02\n" +
 	"\n" +
 	"TallyEntry\x12\x14\n" +
 	"\x05route\x18\x01 \x01(\tR\x05route\x12)\n" +
 	"\x10created_revision\x18\x02 \x01(\x03R\x0fcreatedRevision\x127\n" +
 	"\bcounters\x18\x03 \x01(\v2\x1b.signalbox.v1.RouteCountersR\bcounters\x12?\n" +
-	"\rlast_activity\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\flastActivity\"g\n" +
+	"\rlast_activity\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\flastActivity\x12:\n" +
+	"\binstance\x18\x05 \x01(\v2\x1e.signalbox.v1.InstanceCountersR\binstance\"g\n" +
 	"\tTallyFold\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x120\n" +
@@ -311,6 +323,7 @@ var file_signalbox_v1_tally_proto_goTypes = []any{
 	(*TallyFold)(nil),             // 3: signalbox.v1.TallyFold
 	(*RouteCounters)(nil),         // 4: signalbox.v1.RouteCounters
 	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*InstanceCounters)(nil),      // 6: signalbox.v1.InstanceCounters
 }
 var file_signalbox_v1_tally_proto_depIdxs = []int32{
 	2, // 0: signalbox.v1.TallyChunk.entries:type_name -> signalbox.v1.TallyEntry
@@ -318,12 +331,13 @@ var file_signalbox_v1_tally_proto_depIdxs = []int32{
 	3, // 2: signalbox.v1.TallyBase.folds:type_name -> signalbox.v1.TallyFold
 	4, // 3: signalbox.v1.TallyEntry.counters:type_name -> signalbox.v1.RouteCounters
 	5, // 4: signalbox.v1.TallyEntry.last_activity:type_name -> google.protobuf.Timestamp
-	5, // 5: signalbox.v1.TallyFold.until:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	6, // 5: signalbox.v1.TallyEntry.instance:type_name -> signalbox.v1.InstanceCounters
+	5, // 6: signalbox.v1.TallyFold.until:type_name -> google.protobuf.Timestamp
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_tally_proto_init() }
@@ -331,6 +345,7 @@ func file_signalbox_v1_tally_proto_init() {
 	if File_signalbox_v1_tally_proto != nil {
 		return
 	}
+	file_signalbox_v1_instance_proto_init()
 	file_signalbox_v1_route_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
