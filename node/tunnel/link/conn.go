@@ -1,0 +1,39 @@
+package link
+
+import (
+	"bufio"
+	"net"
+)
+
+// A Conn is a connection whose first bytes can be looked at before it is
+// decided who reads them.
+type Conn struct {
+	net.Conn
+	first *bufio.Reader
+}
+
+// NewConn returns c as a Conn that can look 512 bytes ahead.
+func NewConn(c net.Conn) *Conn { return &Conn{Conn: c, first: bufio.NewReaderSize(c, 512)} }
+
+// Peek returns the next n bytes, at most 512, without taking them; fewer, with
+// the reason, where the connection ends or its read deadline passes first.
+func (c *Conn) Peek(n int) ([]byte, error) { return c.first.Peek(n) }
+
+// Buffered is how many bytes were read ahead.
+func (c *Conn) Buffered() int { return c.first.Buffered() }
+
+// Read takes what was read ahead first.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.first.Buffered() > 0 {
+		return c.first.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// CloseWrite ends the sending direction.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
