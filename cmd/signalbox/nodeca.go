@@ -25,7 +25,7 @@ func (n *nodeCAFlags) add(f *pflag.FlagSet) {
 }
 
 // leastLife leaves a node time to renew its certificate.
-const leastLife = 30 * time.Second
+const leastLife = 15 * time.Second
 
 // certifier returns what makes nodes' certificates, nil for none, and has the
 // gRPC API take them beside those of its clients.

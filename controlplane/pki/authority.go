@@ -16,13 +16,6 @@ import (
 	"signalbox/proto/certificate"
 )
 
-// A certificate begins earlier than it was made, for machines whose clocks are
-// behind: by a tenth of its life, but not more than mostSkew.
-const (
-	mostSkew = 5 * time.Minute
-	skewPart = 10
-)
-
 // An Authority signs certificates. It is safe for concurrent use.
 type Authority struct {
 	cert  *x509.Certificate
@@ -162,7 +155,7 @@ func sign(c, parent *x509.Certificate, public crypto.PublicKey, by crypto.Signer
 		return nil, err
 	}
 	c.SerialNumber = serial.Add(serial, big.NewInt(1)) // positive (RFC 5280, section 4.1.2.2)
-	c.NotBefore, c.NotAfter = now.Add(-min(mostSkew, life/skewPart)), now.Add(life)
+	c.NotBefore, c.NotAfter = now.Add(-certificate.Early(life)), now.Add(life)
 	der, err := x509.CreateCertificate(rand.Reader, c, parent, public, by)
 	if err != nil {
 		return nil, err

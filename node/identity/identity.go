@@ -44,12 +44,17 @@ const fileName = "identity.pem"
 
 // An Identity is a node's certificate. Its methods may be called from any
 // goroutine.
+//
+// Whether it is good is judged by control planes alone, by their clocks: this
+// machine's may be off. So a certificate is shown whatever the time is here, and
+// its age is counted from when it came.
 type Identity struct {
 	conf Config
 	file string
 
 	mu      sync.Mutex
 	current *tls.Certificate // nil while there is none; its Leaf is set
+	came    time.Time        // when it was got; zero if it was kept by another process
 	refused bool             // a control plane does not take it any more
 
 	unkept []byte // what the file should hold and does not; nil if it does. Run's alone
@@ -61,7 +66,7 @@ type Identity struct {
 
 // Open returns the identity that is kept in the folder, if there is one that
 // can be used; what cannot be is logged and left where it is until there is
-// another.
+// another. One that seems not to be good now is tried out by Run.
 func Open(c Config) (*Identity, error) {
 	switch {
 	case c.TLS == nil:
@@ -86,7 +91,9 @@ func Open(c Config) (*Identity, error) {
 	}
 	if pair != nil {
 		i.current = pair
-		i.markTried()
+		if now := time.Now(); !now.Before(pair.Leaf.NotBefore) && now.Before(pair.Leaf.NotAfter) {
+			i.markTried()
+		}
 	}
 	return i, nil
 }
@@ -96,25 +103,14 @@ func (i *Identity) check(leaf *x509.Certificate) error {
 	if n, _ := certificate.NodeOf(leaf); n.Name != i.conf.Node {
 		return fmt.Errorf("%s: the certificate is for the node %q, and this is %q", i.file, n.Name, i.conf.Node)
 	}
-	if !usable(leaf, time.Now()) {
-		return fmt.Errorf("%s: the certificate is good from %s to %s only", i.file, leaf.NotBefore, leaf.NotAfter)
-	}
 	return nil
 }
 
-// usable reports whether a certificate is good at a moment.
-func usable(leaf *x509.Certificate, now time.Time) bool {
-	return !now.Before(leaf.NotBefore) && now.Before(leaf.NotAfter)
-}
-
-// standing is the certificate to show, nil if there is none that is good, and
-// whether a control plane refused it.
+// standing is the certificate to show, nil if there is none, and whether a
+// control plane refused it.
 func (i *Identity) standing() (pair *tls.Certificate, refused bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.current == nil || !usable(i.current.Leaf, time.Now()) {
-		return nil, false
-	}
 	return i.current, i.refused
 }
 

@@ -116,12 +116,14 @@ func TestRenewalIsDueWhenTwoThirdsAreOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf := i.current.Leaf
-	due := leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) * 2 / 3)
+	due := now.Add(20 * time.Minute)
 	for range 100 {
-		if early := due.Sub(now.Add(i.untilRenewal(now))); early < 0 || early > 2*time.Minute {
+		if early := due.Sub(now.Add(i.untilRenewal(now))); early < -time.Second || early > 2*time.Minute {
 			t.Fatalf("it is renewed %s before that", early)
 		}
+	}
+	if wait := i.untilRenewal(now.Add(-time.Hour)); wait > 0 {
+		t.Errorf("by a clock that is an hour behind, it is renewed in %s", wait)
 	}
 }
 
@@ -196,9 +198,7 @@ func TestWhatCannotBeUsedOnDiskIsReplaced(t *testing.T) {
 	for name, c := range map[string]struct{ dir, why string }{
 		"garbage":                  {garbage, "identity.pem"},
 		"half of it":               {half, "identity.pem"},
-		"one that has ended":       {a.made(t, "n", time.Now().Add(-time.Hour), time.Minute), "is good from"},
 		"one that is of another's": {a.made(t, "other", time.Now(), time.Hour), `is for the node \"other\"`},
-		"one of the future":        {a.made(t, "n", time.Now().Add(time.Hour-time.Minute), time.Minute), "is good from"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlane(t, a)
@@ -244,27 +244,60 @@ func TestACertificateThatCannotBeWrittenIsUsedAndWrittenLater(t *testing.T) {
 	}
 }
 
-// Otherwise it would be asked for again at once, for ever.
-func TestACertificateThatIsNotGoodOnArrivalIsAFailure(t *testing.T) {
+// Certificates that live for seconds, and clocks that are minutes off, or hours:
+// what this machine's clock says of a certificate does not matter.
+func TestCertificatesAreGotShownAndRenewedWhateverTheClockSays(t *testing.T) {
 	a := newAuthorities(t)
-	for why, ahead := range map[string]time.Duration{
-		"only: this machine's clock is behind": 25 * time.Minute,
-		"ago: this machine's clock is ahead":   -90 * time.Minute,
-	} {
-		p := newPlane(t, a)
-		p.ahead = ahead
-		r := run(t, a.config(p.addr))
-		<-r.Tried()
-		if n := r.log.count("no new certificate yet"); n == 0 || n != r.log.count(why) {
-			t.Errorf("%d failures are logged, %d of them with %q", n, r.log.count(why), why)
-		}
-		if pair, _ := r.standing(); pair != nil || len(r.renewed) > 0 {
-			t.Error("it is used")
-		}
-		p.set(func() { p.ahead = 0 })
-		if r.next() == nil {
-			t.Error("once the clocks are right, there is none")
-		}
+	for _, ahead := range []time.Duration{10 * time.Minute, -10 * time.Minute, 90 * time.Minute, -90 * time.Minute} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			t.Parallel()
+			p := newPlane(t, a)
+			p.ahead, p.life = ahead, 3*time.Second
+			c := a.config(p.addr)
+			c.Dir = t.TempDir()
+			r := run(t, c)
+			r.next()
+			p.set(func() { p.key = "" })
+			r.next()
+			p.set(func() { p.life = time.Hour })
+			r.next()
+			if got := p.asked(); got != "key 1 1" {
+				t.Errorf("they were asked for by %q", got)
+			}
+			eventually(t, "the last is kept", func() bool { return r.log.count("certificate kept") == 3 })
+
+			// The next process has no key, and shows what was kept.
+			c.Key = nil
+			again := run(t, c)
+			<-again.Tried()
+			if pair, refused := again.standing(); pair == nil || refused {
+				t.Errorf("the next process shows %v, %t", pair, refused)
+			}
+			if n := again.log.count("no new certificate yet"); n > 0 {
+				t.Errorf("%d failures are logged", n)
+			}
+		})
+	}
+}
+
+func TestAKeptCertificateThatHasEndedIsReplacedWithTheKey(t *testing.T) {
+	a := newAuthorities(t)
+	p := newPlane(t, a)
+	c := a.config(p.addr)
+	c.Dir = a.made(t, "n", time.Now().Add(-time.Hour), time.Minute)
+	r := run(t, c)
+	<-r.Tried() // nobody is shown what must be refused
+	if got := p.asked(); got != "key" {
+		t.Errorf("it was asked for by %q", got)
+	}
+	r.next()
+
+	c.Dir = a.made(t, "n", time.Now().Add(-time.Hour), time.Minute)
+	c.Key = nil
+	poor := run(t, c)
+	<-poor.Tried()
+	if n := poor.log.count("tls: expired certificate"); n != 1 || poor.log.count("there is no API key to join with") != 1 {
+		t.Error("why there is no new one is not logged")
 	}
 }
 

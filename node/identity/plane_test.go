@@ -44,7 +44,7 @@ func newAuthorities(t *testing.T) *authorities {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes, err := pki.NewNodeAuthority("nodes", time.Now(), 24*time.Hour)
+	nodes, err := pki.NewNodeAuthority("nodes", time.Now().Add(-12*time.Hour), 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ type plane struct {
 
 	mu      sync.Mutex
 	life    time.Duration // of the next certificate
-	ahead   time.Duration // of this machine's clock, the control plane's is
+	ahead   time.Duration // of this machine's clock, the control plane's is so much
 	key     string        // that is good, empty for none
 	mark    string        // of what is not revoked
 	by      []string      // how each certificate was asked for: "key" or a mark
@@ -85,15 +85,23 @@ func newPlane(t *testing.T, a *authorities) *plane {
 	}
 	clients := x509.NewCertPool()
 	clients.AppendCertsFromPEM(a.nodes.Certificate())
+	p := &plane{authorities: a, addr: ln.Addr().String(), life: time.Hour, key: "sekrit", mark: "1"}
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{a.server}, ClientCAs: clients, ClientAuth: tls.VerifyClientCertIfGiven,
+		Time: p.clock,
 	})))
-	p := &plane{authorities: a, addr: ln.Addr().String(), life: time.Hour, key: "sekrit", mark: "1"}
 	signalboxv1.RegisterCertificateServiceServer(server, p)
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(ln) })
 	t.Cleanup(func() { server.Stop(); running.Wait() })
 	return p
+}
+
+// clock is what time it is for the plane.
+func (p *plane) clock() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Add(p.ahead)
 }
 
 func (p *plane) IssueNodeCertificate(ctx context.Context, req *signalboxv1.IssueNodeCertificateRequest) (*signalboxv1.IssueNodeCertificateResponse, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -42,10 +41,15 @@ func (i *Identity) Run(ctx context.Context, renewed func()) {
 			continue
 		case <-renewal.timer.C:
 		case <-i.wake: // a refusal
+			if i.young() { // what comes next may be refused, too
+				renewal.again()
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}
 		unkept := i.unkept != nil // and that is known
+		young := i.young()
 		err := i.renew(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -56,17 +60,13 @@ func (i *Identity) Run(ctx context.Context, renewed func()) {
 			renewal.again()
 			continue
 		}
-		if wait := i.untilRenewal(time.Now()); wait > 0 {
-			renewal.after(max(wait, retryFirst))
-		} else {
-			renewal.again() // this machine's clock is far ahead
-		}
+		renewal.after(max(i.untilRenewal(time.Now()), retryFirst), young)
 		keeping.timer.Stop()
 		if err := i.keep(); err != nil {
 			if !unkept {
 				i.conf.Log.Error("certificate cannot be kept, it is used all the same and lost when this process ends", "err", err)
 			}
-			keeping.after(retryFirst)
+			keeping.after(retryFirst, false)
 		}
 		i.markTried()
 		renewed()
@@ -85,21 +85,40 @@ func (r *retry) again() {
 	r.next = min(2*d, retryLast)
 }
 
-// after says when there is something to try next.
-func (r *retry) after(d time.Duration) {
+// after says when there is something to try next. Pauses are short again then,
+// unless it is hasty.
+func (r *retry) after(d time.Duration, hasty bool) {
 	r.timer.Reset(d)
-	r.next = 0
+	if !hasty {
+		r.next = 0
+	}
+}
+
+// young reports whether the certificate came so lately that whoever wants
+// another must be patient.
+func (i *Identity) young() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return !i.came.IsZero() && time.Since(i.came) < min(retryLast, certificate.Life(i.current.Leaf)/2)
 }
 
 // untilRenewal is how long the certificate need not be renewed; zero or less
-// when it must be.
+// when it must be. One that another process kept is renewed by this machine's
+// clock, and at once if that shows to be behind.
 func (i *Identity) untilRenewal(now time.Time) time.Duration {
-	pair, _ := i.standing()
-	if pair == nil {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.current == nil {
 		return 0
 	}
-	life := pair.Leaf.NotAfter.Sub(pair.Leaf.NotBefore)
-	return pair.Leaf.NotBefore.Add(life*2/3).Sub(now) - spread(life/20)
+	leaf, came := i.current.Leaf, i.came
+	life := certificate.Life(leaf)
+	if came.IsZero() {
+		if came = leaf.NotAfter.Add(-life); now.Before(leaf.NotBefore) {
+			return 0
+		}
+	}
+	return came.Add(life*2/3).Sub(now) - spread(life/20)
 }
 
 // spread is a random time up to most, so that nodes that started together do
@@ -137,32 +156,18 @@ func (i *Identity) renew(ctx context.Context) error {
 		}
 		b := append([]byte(chain), private...)
 		pair, err := parse(b)
-		if err == nil {
-			err = inTime(pair.Leaf, time.Now())
-		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: the answer: %w", addr, err))
 			continue
 		}
 		i.mu.Lock()
-		i.current, i.refused = pair, false
+		i.current, i.came, i.refused = pair, time.Now(), false
 		i.mu.Unlock()
 		i.unkept = b
 		i.conf.Log.Info("certificate issued", "addr", addr, "until", pair.Leaf.NotAfter)
 		return nil
 	}
 	return errors.Join(failed...)
-}
-
-// inTime says why a certificate that was made just now is not good now.
-func inTime(leaf *x509.Certificate, now time.Time) error {
-	switch {
-	case now.Before(leaf.NotBefore):
-		return fmt.Errorf("the certificate begins in %s only: this machine's clock is behind the control plane's, or that one is ahead", leaf.NotBefore.Sub(now).Round(time.Second))
-	case !now.Before(leaf.NotAfter):
-		return fmt.Errorf("the certificate ended %s ago: this machine's clock is ahead of the control plane's, or that one is behind", now.Sub(leaf.NotAfter).Round(time.Second))
-	}
-	return nil
 }
 
 // keep writes what the file should hold, if it does not.
@@ -185,15 +190,16 @@ var errNoKey = errors.New("there is no API key to join with")
 func (i *Identity) ask(ctx context.Context, addr string, req *signalboxv1.IssueNodeCertificateRequest) (string, error) {
 	pair, refused := i.standing()
 	key := i.conf.Key()
-	err := errNoKey
+	why := errNoKey
 	if pair != nil && (!refused || key == "") {
-		var chain string
-		if chain, err = i.call(ctx, addr, pair, "", req); !refuses(err) {
+		chain, err := i.call(ctx, addr, pair, "", req)
+		if !refuses(err) {
 			return chain, err
 		}
+		why = fmt.Errorf("%w; %w", err, errNoKey)
 	}
 	if key == "" {
-		return "", err
+		return "", why
 	}
 	return i.call(ctx, addr, nil, key, req)
 }
