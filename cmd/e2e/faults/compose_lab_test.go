@@ -115,8 +115,8 @@ func (c *compose) find(l *lab) error {
 	return nil
 }
 
-// credentials takes the admin key and the authority from what the lab leaves on
-// this machine, and from a control plane what lets it in to etcd.
+// credentials takes the admin key, the authority and an operator's certificate
+// from what the lab leaves on this machine, and from a control plane what lets it in to etcd.
 func (c *compose) credentials(l *lab) error {
 	state := filepath.Join(filepath.Dir(labScript), "state", c.project)
 	key, err := os.ReadFile(filepath.Join(state, "admin.key"))
@@ -138,7 +138,10 @@ func (c *compose) credentials(l *lab) error {
 	for _, e := range []string{"SIGNALBOX_ETCD", "SIGNALBOX_ETCD_CA", "SIGNALBOX_ETCD_CERT", "SIGNALBOX_ETCD_CERT_KEY"} {
 		c.access = append(c.access, e+"="+from.variable(e))
 	}
-	c.access = append(c.access, "SIGNALBOX_CONTROLPLANE=controlplanes:8002", "SIGNALBOX_CONTROLPLANE_CA="+filepath.Join(filepath.Dir(from.variable("SIGNALBOX_ETCD_CA")), "ca.pem"), "SIGNALBOX_KEY="+l.admin)
+	// Beside a control plane, we show its certificate to it.
+	c.access = append(c.access, "SIGNALBOX_CONTROLPLANE=controlplanes:8002", "SIGNALBOX_CONTROLPLANE_CA="+from.variable("SIGNALBOX_GRPC_TLS_CLIENT_CA"),
+		"SIGNALBOX_CONTROLPLANE_CERT="+from.variable("SIGNALBOX_GRPC_TLS_CERT"), "SIGNALBOX_CONTROLPLANE_CERT_KEY="+from.variable("SIGNALBOX_GRPC_TLS_KEY"),
+		"SIGNALBOX_KEY="+l.admin)
 	first, err := c.engine.inspect(c.all[l.of(member)[0]].id)
 	if err != nil {
 		return err
@@ -162,7 +165,11 @@ func (c *compose) credentials(l *lab) error {
 	}
 	ofEtcd := x509.NewCertPool()
 	ofEtcd.AppendCertsFromPEM(members)
-	l.tls = &tls.Config{RootCAs: trusted}
+	operator, err := tls.LoadX509KeyPair(filepath.Join(state, "operator.pem"), filepath.Join(state, "operator.key"))
+	if err != nil {
+		return err
+	}
+	l.tls = &tls.Config{RootCAs: trusted, Certificates: []tls.Certificate{operator}}
 	l.etcdTLS = &tls.Config{RootCAs: ofEtcd, Certificates: []tls.Certificate{own}}
 	return nil
 }
