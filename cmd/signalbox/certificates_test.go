@@ -74,8 +74,14 @@ func (f folder) node(t *testing.T, name, authority string) {
 // others for a certificate of the other.
 func (f folder) serve(t *testing.T) (addr string) {
 	t.Helper()
+	return f.serveFor(t, f.file("ca.pem"))
+}
+
+// serveFor is serve for clients of an authority, empty for asking none.
+func (f folder) serveFor(t *testing.T, clients string) (addr string) {
+	t.Helper()
 	p := planeFlags{grpc: "127.0.0.1:0", admin: adminKey, nodes: nodeCAFlags{cert: f.file("nodes-ca.pem"), key: f.file("nodes-ca.key"), life: time.Hour}}
-	p.grpcTLS.Server = certfile.Server{Cert: f.file("cp.pem"), Key: f.file("cp.key"), ClientCA: f.file("ca.pem")}
+	p.grpcTLS.Server = certfile.Server{Cert: f.file("cp.pem"), Key: f.file("cp.key"), ClientCA: clients}
 	addr, _ = servePlane(t, t.TempDir(), p)
 	if err := reach(t.Context(), f.as(t, addr, ""), []string{addr}, 30*time.Second); err != nil {
 		t.Fatal(err)
@@ -316,9 +322,7 @@ func TestTheAuthorityOfClientsIsReplacedWhileItServes(t *testing.T) {
 	if err := os.WriteFile(f.file("ca.pem"), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	patience, again := time.After(30*time.Second), time.NewTicker(50*time.Millisecond)
-	defer again.Stop()
-	for {
+	soon(t, func() error {
 		conf, err := trusted.Config()
 		if err != nil {
 			t.Fatal(err)
@@ -328,19 +332,65 @@ func TestTheAuthorityOfClientsIsReplacedWhileItServes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = list(conn)
-		_ = conn.Close()
+		defer func() { _ = conn.Close() }()
+		return list(conn)
+	})
+	if err := list(connected); err != nil {
+		t.Errorf("who was connected: %v", err)
+	}
+}
+
+// soon tries something until it succeeds.
+func soon(t *testing.T, try func() error) {
+	t.Helper()
+	patience, again := time.After(30*time.Second), time.NewTicker(50*time.Millisecond)
+	defer again.Stop()
+	for {
+		err := try()
 		if err == nil {
-			break
+			return
 		}
 		select {
 		case <-again.C:
 		case <-patience:
-			t.Fatalf("who has a certificate of the new authority: %v", err)
+			t.Fatal(err)
 		}
 	}
-	if err := list(connected); err != nil {
-		t.Errorf("who was connected: %v", err)
+}
+
+// Clients' certificates are taken before they are asked for, where their
+// authority is put behind that of nodes: so nobody is refused while everybody
+// gets one.
+func TestClientsHaveCertificatesBeforeTheyAreAskedForThem(t *testing.T) {
+	f := newFolder(t)
+	addr := f.serveFor(t, "")
+	f.node(t, "n1", nodesName)
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "x-api-key", adminKey), time.Minute)
+	defer cancel()
+	if err := asked["ListRoutes"](ctx, t, f.as(t, addr, "")); err != nil {
+		t.Errorf("without a certificate: %v", err)
+	}
+	if err := asked["ListRoutes"](ctx, t, f.as(t, addr, "operator")); status.Code(err) != cannotBe {
+		t.Errorf("with one that is not trusted: %v", err)
+	}
+	both, err := os.ReadFile(f.file("nodes-ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := os.ReadFile(f.file("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.file("nodes-ca.pem"), append(both, more...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, func() error { return asked["ListRoutes"](ctx, t, f.as(t, addr, "operator")) })
+	if err := asked["ListRoutes"](ctx, t, f.as(t, addr, "")); err != nil {
+		t.Errorf("without a certificate: %v", err)
+	}
+	n1 := f.as(t, addr, "n1")
+	if err := asked["Connect"](t.Context(), t, n1); err != nil {
+		t.Errorf("a node: %v", err)
 	}
 }
 
