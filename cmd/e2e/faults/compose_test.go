@@ -35,6 +35,7 @@ type compose struct {
 type box struct {
 	id      string
 	release release
+	env     any    // of the first container, which releases add to
 	before  string // logs of the containers it has had before
 }
 
@@ -80,6 +81,10 @@ func (c *compose) replace(b *box, r release) error {
 	if err != nil {
 		return err
 	}
+	if b.env == nil {
+		b.env = old.Config["Env"]
+	}
+	old.Config["Env"] = b.env
 	logs, _ := docker("logs", b.id)
 	id, volumes, err := c.engine.again(old, image, r.env)
 	if err != nil {

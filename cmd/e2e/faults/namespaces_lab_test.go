@@ -4,6 +4,8 @@ package faults
 
 import (
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"os/exec"
@@ -85,13 +87,41 @@ func sweep() {
 	}
 }
 
-// newNamespacesLab lays out a cluster of processes, which are not started.
+// certificates makes the authorities, and one certificate for all who serve
+// APIs. It returns how these are reached. Nodes get theirs by themselves; etcd
+// has none here.
+func (n *namespaces) certificates(dir string, parts []*part) (*tls.Config, error) {
+	var hosts []string
+	for _, p := range parts {
+		if p.kind == plane || p.kind == gateway {
+			hosts = append(hosts, p.name, p.addrs()[0])
+		}
+	}
+	for _, args := range [][]string{{"init"}, {"issue", "server", "--host", strings.Join(hosts, ",")}} {
+		cmd := exec.Command(n.program, append(append([]string{"pki"}, args...), "--dir", dir)...)
+		cmd.Env = cleanEnv()
+		if _, err := output(cmd); err != nil {
+			return nil, err
+		}
+	}
+	authority, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(authority)
+	return &tls.Config{RootCAs: trusted}, nil
+}
+
+// newNamespacesLab lays out a cluster of processes, which are not started. Only
+// etcd is reached without TLS.
 func newNamespacesLab(dir string) (*lab, error) {
 	n, err := newNamespaces(dir)
 	if err != nil {
 		return nil, err
 	}
 	l := &lab{driver: n, operator: n, host: n.host(), admin: rand.Text()}
+	pki := filepath.Join(dir, "pki")
 	add := func(k kind, name string) *part {
 		p := &part{name: name, kind: k, id: name, at: []string{fmt.Sprintf("%s.%d", n.subnet, 10+len(l.parts))}}
 		l.parts = append(l.parts, p)
@@ -113,8 +143,13 @@ func newNamespacesLab(dir string) (*lab, error) {
 	l.members, l.state = strings.Join(members, ","), n.stateOf
 	n.access = []string{
 		"SIGNALBOX_ETCD=" + strings.Join(stores, ","), "SIGNALBOX_CONTROLPLANE=" + strings.Join(planes, ","),
-		"SIGNALBOX_KEY=" + l.admin, "SIGNALBOX_ALLOW_PLAINTEXT=true",
+		"SIGNALBOX_KEY=" + l.admin, "SIGNALBOX_ALLOW_PLAINTEXT=true", "SIGNALBOX_CONTROLPLANE_CA=" + filepath.Join(pki, "ca.pem"),
 	}
+	if l.tls, err = n.certificates(pki, l.parts); err != nil {
+		n.close()
+		return nil, err
+	}
+	server, private := filepath.Join(pki, "server.pem"), filepath.Join(pki, "server.key")
 	for i, p := range l.parts {
 		at := p.addrs()[0]
 		env, args := []string(nil), []string(nil)
@@ -126,13 +161,16 @@ func newNamespacesLab(dir string) (*lab, error) {
 		case plane:
 			env = []string{"SIGNALBOX_ADMIN_KEY=" + l.admin, "SIGNALBOX_CHP_TOKEN=" + rand.Text()}
 			args = []string{"controlplane", "--controlplane-id", p.name, "--etcd", strings.Join(stores, ","),
-				"--grpc-listen", at + ":8002", "--api-listen", at + ":8001"}
+				"--grpc-listen", at + ":8002", "--grpc-tls-cert", server, "--grpc-tls-key", private,
+				"--api-listen", at + ":8001", "--api-tls-cert", server, "--api-tls-key", private,
+				"--node-ca-cert", filepath.Join(pki, "nodes-ca.pem"), "--node-ca-key", filepath.Join(pki, "nodes-ca.key")}
 		case gateway:
-			args = []string{"gateway", "--controlplane", strings.Join(planes, ","), "--api-listen", at + ":8001"}
+			args = []string{"gateway", "--controlplane", strings.Join(planes, ","), "--controlplane-ca", filepath.Join(pki, "ca.pem"),
+				"--api-listen", at + ":8001", "--api-tls-cert", server, "--api-tls-key", private}
 		case node:
-			env = []string{"SIGNALBOX_KEY=" + l.admin}
-			args = []string{"node", "--id", p.id, "--controlplane", strings.Join(planes, ","), "--listen", at + ":8000",
-				"--state-dir", filepath.Join(dir, p.name), "--drain-timeout", "5s"}
+			env = []string{"SIGNALBOX_KEY=" + l.admin, "SIGNALBOX_IDENTITY_DIR=" + n.stateOf(p)}
+			args = []string{"node", "--id", p.id, "--controlplane", strings.Join(planes, ","), "--controlplane-ca", filepath.Join(pki, "ca.pem"),
+				"--listen", at + ":8000", "--state-dir", n.stateOf(p), "--drain-timeout", "5s"}
 		}
 		if err := n.add(p, env, append(args, "--allow-plaintext")...); err != nil {
 			n.close()

@@ -15,7 +15,7 @@ func scenarios() []scenario {
 	s = append(s, cuts()...)
 	s = append(s, freezes()...)
 	s = append(s, badLinks()...)
-	s = append(s, clocksOff(), fullStore(), otherVersion(), restoredStore()) // the last begins a history of its own
+	s = append(s, clocksOff(), clocksAndCertificates(), fullStore(), otherVersion(), restoredStore()) // the last begins a history of its own
 	return s
 }
 

@@ -98,23 +98,3 @@ func otherVersion() scenario {
 		}
 	}}
 }
-
-// clocksOff runs one part of each kind that has a clock to go by with one that
-// is minutes off.
-func clocksOff() scenario {
-	return scenario{
-		name:  "clocks that are five minutes off",
-		needs: func(*lab) string { _, why := skewed(); return why },
-		do: func(ctx context.Context, r *run) {
-			program, _ := skewed()
-			off := map[string]string{"etcd3": "300", "cp1": "300", "node2": "-300"}
-			for _, name := range []string{"etcd3", "cp1", "node2"} {
-				r.restart(ctx, r.named(name), release{program: program, env: []string{"SIGNALBOX_SKEW_SECONDS=" + off[name]}})
-			}
-			pause(ctx, long)
-			for name := range off {
-				r.restart(ctx, r.named(name), release{})
-			}
-		},
-	}
-}
