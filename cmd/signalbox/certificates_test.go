@@ -230,6 +230,7 @@ func TestOperatorsShowACertificate(t *testing.T) {
 func TestAGatewayShowsItsCertificate(t *testing.T) {
 	f := newFolder(t)
 	addr := f.serve(t)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 	for want, args := range map[int][]string{
 		http.StatusUnauthorized: nil,
 		http.StatusOK:           {"--controlplane-cert", f.file("operator.pem"), "--controlplane-cert-key", f.file("operator.key")},
@@ -240,7 +241,7 @@ func TestAGatewayShowsItsCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer "+adminKey)
-		res, err := http.DefaultClient.Do(req)
+		res, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
