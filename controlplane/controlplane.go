@@ -19,6 +19,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"signalbox/controlplane/api"
+	"signalbox/controlplane/assign"
 	"signalbox/controlplane/auth"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/presence"
@@ -123,6 +124,10 @@ func (cp *ControlPlane) Run(ctx context.Context, endpoints ...Endpoint) error {
 	g.Go(func() error { return cp.tally.Run(gctx, cp.config.Notes, cp.lead) })
 	g.Go(func() error { return cp.keys.Run(gctx) })
 	g.Go(func() error { return cp.forget(gctx) })
+	g.Go(func() error {
+		a := assign.New(assign.Config{Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Log: cp.config.Log})
+		return a.Run(gctx, cp.lead)
+	})
 
 	// 2. who may do what
 	serving, stopServing := context.WithCancelCause(ctx)
