@@ -18,6 +18,13 @@ import (
 // A Session is one peer that has shown that it has the key, from then until
 // either end is lost. All its methods may be called at the same time.
 type Session interface {
+	Standing
+	Carrier
+	Life
+}
+
+// Standing is how a session stands.
+type Standing interface {
 	// Wire is the generation that is spoken.
 	Wire() tunnelurl.Wire
 	// Peer is the address of the other end.
@@ -25,6 +32,12 @@ type Session interface {
 	// Receives is the role of the end at which users come in: it opens
 	// streams, and the other accepts them.
 	Receives() tunnelurl.Role
+	// Stats are what changes all the time.
+	Stats() Stats
+}
+
+// A Carrier carries streams to the peer and from it.
+type Carrier interface {
 	// Open asks the peer to dial its target for a user, whose "host:port" it is
 	// told where the wire can say it. It waits for a free connection and, where
 	// the wire has it, for the peer's word that the target was reached, until
@@ -33,8 +46,10 @@ type Session interface {
 	// Accept waits for the peer to open a stream. ErrEnded, wrapped, when the
 	// session has; ctx's cause when that ends first.
 	Accept(ctx context.Context) (*Request, error)
-	// Stats is how the session stands.
-	Stats() Stats
+}
+
+// Life is how a session ends.
+type Life interface {
 	// Done is closed when the session has ended; Err then says why, nil if it
 	// was Close.
 	Done() <-chan struct{}
