@@ -26,7 +26,6 @@ type replica struct {
 	fails  error
 	reads  atomic.Int32
 	writes atomic.Int32
-	health *freezable // nil for one that is always well
 }
 
 func (r *replica) answer(ctx context.Context) error {
@@ -58,10 +57,7 @@ func between(t *testing.T, after time.Duration, replicas ...*replica) signalboxv
 		}
 		server := grpc.NewServer()
 		signalboxv1.RegisterRouteServiceServer(server, r)
-		if r.health == nil {
-			r.health = &freezable{Server: health.NewServer()}
-		}
-		healthv1.RegisterHealthServer(server, r.health)
+		healthv1.RegisterHealthServer(server, health.NewServer())
 		var served sync.WaitGroup
 		served.Go(func() { _ = server.Serve(ln) }) // it ends with Stop
 		t.Cleanup(func() {
