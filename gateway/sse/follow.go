@@ -19,27 +19,38 @@ const (
 	longest   = 2 * time.Second
 )
 
-// follower follows events across control planes that come and go. Its one
-// goroutine belongs to whoever called follow, who must call stop.
-type follower struct {
-	events chan *signalboxv1.Event // everything, in order
-	opened chan struct{}           // closed when the first stream is accepted
-	done   chan struct{}           // closed at the end; err is set then
-	err    error
-	stop   func() // ends it and waits
+// A Follower follows events across control planes that come and go. Its one
+// goroutine belongs to whoever called Follow, who must call Stop.
+type Follower struct {
+	// Events are all there are, in order.
+	Events <-chan *signalboxv1.Event
+	// Opened is closed when the first stream is accepted.
+	Opened <-chan struct{}
+	// Done is closed at the end. Err says why, once it is.
+	Done <-chan struct{}
+	Err  error
+
+	cancel context.CancelFunc
 }
 
-// follow begins to follow.
-func follow(ctx context.Context, client signalboxv1.EventServiceClient, req *signalboxv1.FollowEventsRequest, patience time.Duration) *follower {
+// Follow begins to follow. A control plane that is lost is looked for while
+// there is patience.
+func Follow(ctx context.Context, client signalboxv1.EventServiceClient, req *signalboxv1.FollowEventsRequest, patience time.Duration) *Follower {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &follower{events: make(chan *signalboxv1.Event), opened: make(chan struct{}), done: make(chan struct{})}
-	f.stop = func() { cancel(); <-f.done }
-	run := &run{client: client, req: proto.CloneOf(req), events: f.events, opened: f.opened}
+	events, opened, done := make(chan *signalboxv1.Event), make(chan struct{}), make(chan struct{})
+	f := &Follower{Events: events, Opened: opened, Done: done, cancel: cancel}
+	run := &run{client: client, req: proto.CloneOf(req), events: events, opened: opened}
 	go func() {
-		defer close(f.done)
-		f.err = run.follow(ctx, patience)
+		defer close(done)
+		f.Err = run.follow(ctx, patience)
 	}()
 	return f
+}
+
+// Stop ends the following, and waits until it has.
+func (f *Follower) Stop() {
+	f.cancel()
+	<-f.Done
 }
 
 // run is the state of a follower's goroutine.

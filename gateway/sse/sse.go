@@ -105,35 +105,35 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		apierror.Write(w, err)
 		return
 	}
-	f := follow(ctx, h.events, req, h.cfg.Patience)
-	defer f.stop()
+	f := Follow(ctx, h.events, req, h.cfg.Patience)
+	defer f.Stop()
 	out := &response{w: w, rc: http.NewResponseController(w)}
 	defer out.release()
 	h.copy(out, f, r)
 }
 
 // copy writes what is followed until either end goes away.
-func (h *Handler) copy(out *response, f *follower, r *http.Request) {
+func (h *Handler) copy(out *response, f *Follower, r *http.Request) {
 	beat := time.NewTicker(h.cfg.Heartbeat)
 	defer beat.Stop()
 	late := time.NewTimer(headerPatience)
 	defer late.Stop()
 	for out.err == nil {
 		select {
-		case e := <-f.events:
+		case e := <-f.Events:
 			out.event(e)
-		case <-f.opened:
-			f.opened = nil
+		case <-f.Opened:
+			f.Opened = nil
 			out.open()
 		case <-late.C:
 			out.open()
 		case <-beat.C:
 			out.comment()
-		case <-f.done:
-			if r.Context().Err() == nil && apierror.Ours(f.err) {
-				h.cfg.Log.Warn("events not served", "err", f.err)
+		case <-f.Done:
+			if r.Context().Err() == nil && apierror.Ours(f.Err) {
+				h.cfg.Log.Warn("events not served", "err", f.Err)
 			}
-			out.fail(f.err)
+			out.fail(f.Err)
 			return
 		case <-h.closing:
 			return
