@@ -26,7 +26,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-
 // Handler serves /openapi.json and everything below /docs.
 type Handler struct {
 	description asset
-	files       map[string]asset // by name below /docs/; "" is the page
+	files       *Files // by name below /docs/
 }
 
 // New returns a handler. version, if not empty, is the software version the
@@ -36,45 +36,74 @@ func New(version string) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describe the API: %w", err)
 	}
-	h := &Handler{description: newAsset("openapi.json", d), files: map[string]asset{}}
+	h := &Handler{description: newAsset("openapi.json", d)}
 	if h.description.zipped, err = zip(d); err != nil {
 		return nil, fmt.Errorf("compress the description: %w", err)
 	}
-	for _, name := range []string{"index.html", "page.css", "page.js"} {
-		if err := h.add(page, "page/"+name); err != nil {
+	h.files, err = NewFiles(page, "page/index.html", "page/page.css", "page/page.js")
+	return h, err
+}
+
+// Files are Swagger UI's own and those of a page that shows it.
+type Files struct {
+	byName map[string]asset // without folders
+}
+
+// NewFiles returns Swagger UI's files and some of a page's.
+func NewFiles(page fs.FS, names ...string) (*Files, error) {
+	f := &Files{byName: map[string]asset{}}
+	for _, name := range names {
+		if err := f.add(page, name); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range []string{"swagger-ui.css.gz", "swagger-ui-bundle.js.gz", "favicon-32x32.png"} {
-		if err := h.add(static.FS, name); err != nil {
+		if err := f.add(static.FS, name); err != nil {
 			return nil, err
 		}
 	}
-	h.files[""] = h.files["index.html"]
-	return h, nil
+	return f, nil
 }
 
 // add serves an embedded file under its own name.
-func (h *Handler) add(from fs.FS, file string) error {
+func (f *Files) add(from fs.FS, file string) error {
 	data, err := fs.ReadFile(from, file)
 	if err != nil {
 		return err
 	}
 	name, zipped := strings.CutSuffix(path.Base(file), ".gz")
 	if zipped {
-		h.files[name] = zippedAsset(name, data)
+		f.byName[name] = zippedAsset(name, data)
 	} else {
-		h.files[name] = newAsset(name, data)
+		f.byName[name] = newAsset(name, data)
 	}
 	return nil
 }
 
+// Has reports whether there is a file of this name.
+func (f *Files) Has(name string) bool {
+	_, ok := f.byName[name]
+	return ok
+}
+
+// Serve answers with the file of this name, which there must be, and tells
+// browsers to load nothing from elsewhere.
+func (f *Files) Serve(w http.ResponseWriter, r *http.Request, name string) {
+	protect(w.Header())
+	f.byName[name].serve(w, r)
+}
+
+// protect tells browsers what they may do for a page.
+func protect(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
 // ServeHTTP answers GET and HEAD.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Security-Policy", policy)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("X-Frame-Options", "DENY")
-	w.Header().Set("Referrer-Policy", "no-referrer")
+	protect(w.Header())
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "the method must be GET", http.StatusMethodNotAllowed)
@@ -90,10 +119,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMovedPermanently)
 		return
 	}
-	a, ok := h.files[strings.TrimPrefix(r.URL.Path, "/docs/")]
-	if !ok {
+	name := strings.TrimPrefix(r.URL.Path, "/docs/")
+	if name == "" {
+		name = "index.html"
+	}
+	if !h.files.Has(name) {
 		http.Error(w, "there is nothing at this path; /docs/ is the page", http.StatusNotFound)
 		return
 	}
-	a.serve(w, r)
+	h.files.Serve(w, r, name)
 }
