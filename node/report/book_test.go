@@ -65,15 +65,51 @@ func TestCountersSayWhatWasCarried(t *testing.T) {
 	c.Fail()
 	c.Received(3)
 	c.Touch(at)
-	c.Touch(at.Add(999 * time.Millisecond)) // not worth telling
 	got := r.Changed()[0]
 	want := &signalboxv1.RouteCounters{Requests: 8, BytesReceived: 3, Statuses: []uint64{1, 2, 1, 1, 1}, NodeFailures: 1}
 	if got.Counters.String() != want.String() || got.OpenStreams != 0 || !got.LastActivity.AsTime().Equal(at) {
 		t.Errorf("got %v", got)
 	}
-	c.Touch(at.Add(time.Second))
-	if got := r.Changed()[0].LastActivity.AsTime(); !got.Equal(at.Add(time.Second)) {
-		t.Errorf("active at %v", got)
+}
+
+func TestTheLastActivityIsTheNewestMoment(t *testing.T) {
+	b := report.New()
+	r := b.Reader()
+	defer r.Close()
+	c := b.Route("a", 7)
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	for _, after := range []time.Duration{0, time.Millisecond, 999 * time.Millisecond} {
+		c.Touch(at.Add(after))
+		c.Touch(at) // by somebody who looked at the clock before
+		got := r.Changed()
+		if len(got) != 1 || !got[0].LastActivity.AsTime().Equal(at.Add(after)) {
+			t.Errorf("after %v: told of %v", after, got)
+		}
+	}
+	c.Touch(at)
+	if got := r.Changed(); got != nil {
+		t.Errorf("told of %v, though nothing is newer", got)
+	}
+}
+
+func TestOfManyMomentsAtOnceTheNewestStays(t *testing.T) {
+	b := report.New()
+	r := b.Reader()
+	defer r.Close()
+	c := b.Route("a", 7)
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	const each, writers = 10_000, 4
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				c.Touch(at.Add(time.Duration(i*writers + w)))
+			}
+		})
+	}
+	wg.Wait()
+	if got := r.Changed()[0].LastActivity.AsTime().Sub(at); got != each*writers-1 {
+		t.Errorf("active at %d", got)
 	}
 }
 

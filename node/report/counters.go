@@ -32,10 +32,6 @@ type Counters struct {
 	prev, next *Counters
 }
 
-// resolution is how exact the last activity is: fine enough for whoever looks
-// for idle routes, and rare enough to store.
-const resolution = int64(time.Second)
-
 // Begin counts a request and an open stream.
 func (c *Counters) Begin() {
 	c.requests.Add(1)
@@ -76,12 +72,15 @@ func (c *Counters) Sent(n int) {
 	c.note()
 }
 
-// Touch says that at now something moved that counts as activity.
+// Touch says that at now something moved that counts as activity. Of several
+// moments the newest stays, whatever order they are told of in.
 func (c *Counters) Touch(now time.Time) {
 	ns := now.UnixNano()
-	if old := c.active.Load(); ns-old >= resolution {
-		c.active.CompareAndSwap(old, ns) // a loser lost to somebody as late
-		c.note()
+	for old := c.active.Load(); ns > old; old = c.active.Load() {
+		if c.active.CompareAndSwap(old, ns) {
+			c.note()
+			return
+		}
 	}
 }
 
