@@ -121,12 +121,12 @@ func (e *errorPages) ask(ctx context.Context, client *http.Client, status int, u
 	at.RawQuery = "url=" + url.QueryEscape(uri)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
-		return nil, err
+		return nil, withoutURL(err)
 	}
 	req.Header = http.Header{pageFor: {strconv.Itoa(status)}, "User-Agent": nil}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, withoutURL(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage+1))
@@ -141,6 +141,16 @@ func (e *errorPages) ask(ctx context.Context, client *http.Client, status int, u
 	defer e.mu.Unlock()
 	e.last[status] = p
 	return p, nil
+}
+
+// withoutURL takes from an error the URL that was asked for: that of a page has
+// the client's query in it, which may hold secrets.
+func withoutURL(err error) error {
+	var about *url.Error
+	if errors.As(err, &about) {
+		return about.Err
+	}
+	return err
 }
 
 // pageClient is what asks for error pages: straight, as it is told, and without

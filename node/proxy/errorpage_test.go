@@ -97,6 +97,28 @@ func TestTheErrorTargetIsAskedForPages(t *testing.T) {
 	}
 }
 
+func TestWhatAClientAsksForIsNotLoggedWhenTheErrorTargetFails(t *testing.T) {
+	for name, target := range map[string]string{
+		"nobody listens":      "http://127.0.0.1:1",
+		"it breaks off":       web(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
+		"it speaks no HTTP":   "https" + strings.TrimPrefix(web(t, func(http.ResponseWriter, *http.Request) {}), "http"),
+		"it has no such name": "http://none.invalid",
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := plain(t)
+			n.listener(&signalboxv1.Listener{ErrorPages: &signalboxv1.ErrorPages{Target: target}})
+			n.closing("GET", "/user/ana/lab?token=SESAME")
+			eventually(t, "the failure and the exchange are logged", func() bool {
+				log := n.log.String()
+				return strings.Contains(log, "no error page from the error target") && strings.Contains(log, "msg=exchange")
+			})
+			if log := n.log.String(); strings.Contains(log, "SESAME") {
+				t.Errorf("the query is in the log:\n%s", log)
+			}
+		})
+	}
+}
+
 // An error target that is behind the node itself ends in the node's own answer.
 func TestAnErrorTargetBehindTheNodeDoesNotGoRound(t *testing.T) {
 	n := plain(t)
