@@ -30,6 +30,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
+	"signalbox/controlplane/pki"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -182,6 +183,44 @@ func TestEverythingOverTLS(t *testing.T) {
 		t.Errorf("a certificate without a key: got %d %v", a.status, err)
 	}
 	c.grpcurlOverTLS(p, ca, clientCert, clientKey)
+}
+
+// Where nodes have certificates of their own, everybody else can be asked for
+// one too; whoever is in the process has none, and needs none.
+func TestEverybodyElsewhereShowsACertificate(t *testing.T) {
+	l := newLab(t)
+	ca := newAuthority(t, l.dir, "authority")
+	serverCert, serverKey := ca.issue("server")
+	clientCert, clientKey := ca.issue("client")
+	nodes, err := pki.NewNodeAuthority("nodes", time.Now(), time.Hour)
+	if err == nil {
+		err = nodes.Save(filepath.Join(l.dir, "nodes.pem"), filepath.Join(l.dir, "nodes.key"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := l.secret("the admin key", rand.Text())
+	u := newUp(l, "--grpc-tls-cert", serverCert, "--grpc-tls-key", serverKey, "--grpc-tls-client-ca", ca.file, "--node-ca-cert", "nodes.pem", "--node-ca-key", "nodes.key")
+	u.env = append(u.env, "SIGNALBOX_ADMIN_KEY="+admin)
+	u.started()
+	_, err = dialGRPC(t, u.grpc, admin, credentials.NewTLS(ca.trusting("", ""))).nodes.ListNodes(t.Context(), &signalboxv1.ListNodesRequest{})
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("the admin key without a certificate: %v", err)
+	}
+
+	n := l.process("n2", []string{"SIGNALBOX_KEY=" + admin}, "node", "--id", "n2", "--controlplane", u.grpc, "--controlplane-ca", ca.file, "--identity-dir", "n2", "--listen", freeAddr(t))
+	n.start()
+	api := freeAddr(t)
+	l.process("gateway", nil, "gateway", "--controlplane", u.grpc, "--controlplane-ca", ca.file, "--controlplane-cert", clientCert, "--controlplane-cert-key", clientKey, "--api-listen", api).start()
+	for what, addr := range map[string]string{"the gateway in the process": u.api, "a gateway elsewhere": api} {
+		eventually(t, what+" shows two nodes that are live", func(ctx context.Context) error {
+			a, err := send(ctx, newHTTP(t), "GET", "http://"+addr+"/v1/nodes", "", "Authorization", "Bearer "+admin)
+			if err == nil && strings.Count(a.body, "NODE_STATE_LIVE") != 2 {
+				err = errors.New(a.body)
+			}
+			return err
+		})
+	}
 }
 
 // grpcurlOverTLS uses reflection and health as an operator would.

@@ -93,6 +93,13 @@ func verified(ctx context.Context) (chains [][]*x509.Certificate, overTLS bool) 
 	return info.State.VerifiedChains, overTLS
 }
 
+// Inside reports whether a call came without TLS, by an endpoint that is not for
+// the network where certificates are asked for: nobody could show one there.
+func Inside(ctx context.Context) bool {
+	_, overTLS := verified(ctx)
+	return !overTLS
+}
+
 // node is the node's certificate that a call's connection was made with; ok is
 // false if there is none.
 func (c Certificates) node(ctx context.Context) (shown credential, ok bool) {
