@@ -39,6 +39,8 @@ type Policy struct {
 	// Idle ends an exchange on which nothing moved for this long, UpgradeIdle
 	// one whose protocol was switched; 0 is never.
 	Idle, UpgradeIdle time.Duration
+	// upgradeSaid says that a record says UpgradeIdle; else it follows Idle.
+	upgradeSaid bool
 	// Close ends running exchanges Grace after the route was removed.
 	// Otherwise they run to their end.
 	Close bool
@@ -157,16 +159,19 @@ func (p *saidPolicy) overlay(out *Policy) {
 	given(p.GetConnectTimeout(), &out.Connect)
 	given(p.GetResponseTimeout(), &out.Response)
 	given(p.GetIdleTimeout(), &out.Idle)
-	given(p.GetIdleTimeout(), &out.UpgradeIdle)
-	given(p.GetUpgradeIdleTimeout(), &out.UpgradeIdle)
+	out.upgradeSaid = given(p.GetUpgradeIdleTimeout(), &out.UpgradeIdle) || out.upgradeSaid
+	if !out.upgradeSaid {
+		out.UpgradeIdle = out.Idle
+	}
 	given(p.GetRemovalGrace(), &out.Grace)
 }
 
-// given sets a duration that is there.
-func given(d *durationpb.Duration, out *time.Duration) {
+// given sets a duration that is there, and tells whether it is.
+func given(d *durationpb.Duration, out *time.Duration) bool {
 	if d != nil {
 		*out = d.AsDuration()
 	}
+	return d != nil
 }
 
 // Allows tells whether a client may switch to a protocol, by its name in lower

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -152,6 +153,40 @@ func TestARouteBeatsTheListenerBeatsTheBuiltIn(t *testing.T) {
 	}
 	if p := r.Under(route.Defaults(nil)); !p.Allows("websocket") || p.UpstreamHost || p.Close || p.Idle != 0 || p.Response != 0 {
 		t.Errorf("built in: %+v", p)
+	}
+}
+
+func TestUpgradesFollowTheIdleTimeoutUnlessSomebodySaysOtherwise(t *testing.T) {
+	said := func(idle, upgrade int64) *signalboxv1.RoutePolicy {
+		p := new(signalboxv1.RoutePolicy)
+		if idle >= 0 {
+			p.IdleTimeout = durationpb.New(time.Duration(idle) * time.Second)
+		}
+		if upgrade >= 0 {
+			p.UpgradeIdleTimeout = durationpb.New(time.Duration(upgrade) * time.Second)
+		}
+		return p
+	}
+	for _, c := range []struct {
+		name            string
+		listener, route *signalboxv1.RoutePolicy
+		idle, upgrade   time.Duration
+	}{
+		{"nobody says anything", nil, nil, 0, 0},
+		{"the listener says one", said(9, -1), nil, 9, 9},
+		{"the listener says both", said(9, 0), said(-1, -1), 9, 0},
+		{"the route says idle, of what upgrades follow", said(9, -1), said(5, -1), 5, 5},
+		{"the route says idle, and the listener what upgrades have", said(9, 0), said(5, -1), 5, 0},
+		{"only the listener says anything, of upgrades", said(-1, 7), said(5, -1), 5, 7},
+		{"the route says what upgrades have", said(9, 0), said(-1, 3), 9, 3},
+		{"the route says both", said(9, 7), said(5, 0), 5, 0},
+	} {
+		rec := record("r", 1, "", "/")
+		rec.Policy = c.route
+		r, _ := table(t, rec).Get("r")
+		if p := r.Under(route.Defaults(c.listener)); p.Idle != c.idle*time.Second || p.UpgradeIdle != c.upgrade*time.Second {
+			t.Errorf("%s: idle %v and %v, want %d s and %d s", c.name, p.Idle, p.UpgradeIdle, c.idle, c.upgrade)
+		}
 	}
 }
 
