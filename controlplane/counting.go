@@ -3,18 +3,26 @@ package controlplane
 import (
 	"context"
 
+	"signalbox/controlplane/tally/checkpoint"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 )
 
-// routeExists reports whether a route's incarnation is not known to be gone:
-// one created after this replica's view may exist.
-func (cp *ControlPlane) routeExists(name string, created int64) bool {
+// exists reports whether what counters belong to is not known to be gone: one
+// that came into being after this replica's view may exist.
+func (cp *ControlPlane) exists(subject checkpoint.Subject, created int64) bool {
 	view, _ := cp.replica.Now()
 	if view == nil || created > int64(view.Version.Revision) {
 		return true
 	}
-	r := view.Get(store.Key{Kind: store.KindRoute, Name: name})
-	return r != nil && int64(r.Created) == created
+	name, instance := subject.Name()
+	if !instance {
+		r := view.Get(store.Key{Kind: store.KindRoute, Name: name})
+		return r != nil && int64(r.Created) == created
+	}
+	r := view.Get(store.Key{Kind: store.KindInstance, Name: name})
+	// A reset that was not read of yet makes a later incarnation.
+	return r != nil && created >= int64(r.Created)+r.Message.(*signalboxv1.Instance).GetResets()
 }
 
 // lead waits until this replica leads an election, under its lease.

@@ -9,11 +9,11 @@ import (
 	"signalbox/store"
 )
 
-// A bucket holds the routes whose names have one hash.
+// A bucket holds the routes and instances whose names have one hash.
 type bucket struct {
 	mu sync.Mutex
-	// routes in no order: they are few.
-	routes []slot
+	// subjects in no order: they are few.
+	subjects []slot
 	// chunks in order of their sources' ids; that of the base, if any, first.
 	chunks []chunk
 	// folds are the processes that the base has taken in, and until when that
@@ -30,9 +30,10 @@ type slot struct {
 	*incarnation
 }
 
-// An incarnation is a route from one creation to its removal.
+// An incarnation is a route from one creation to its removal, or a tunnel
+// instance until it is reset.
 type incarnation struct {
-	name string
+	name checkpoint.Subject
 	// base is what folded node processes carried, total that and all entries.
 	base, total checkpoint.Counts
 	// open is the sum over the entries that are counted.
@@ -69,9 +70,9 @@ type chunk struct {
 
 // find returns an incarnation, or nil. The bucket's lock is held, here and in
 // all that follows.
-func (k *bucket) find(route string, created int64) *incarnation {
-	for _, s := range k.routes {
-		if s.created == created && s.name == route {
+func (k *bucket) find(name checkpoint.Subject, created int64) *incarnation {
+	for _, s := range k.subjects {
+		if s.created == created && s.name == name {
 			return s.incarnation
 		}
 	}
@@ -79,11 +80,11 @@ func (k *bucket) find(route string, created int64) *incarnation {
 }
 
 // add returns an incarnation, new if need be.
-func (k *bucket) add(route string, created int64) *incarnation {
-	inc := k.find(route, created)
+func (k *bucket) add(name checkpoint.Subject, created int64) *incarnation {
+	inc := k.find(name, created)
 	if inc == nil {
-		inc = &incarnation{name: route}
-		k.routes = append(k.routes, slot{created, inc})
+		inc = &incarnation{name: name}
+		k.subjects = append(k.subjects, slot{created, inc})
 	}
 	return inc
 }
@@ -127,7 +128,7 @@ func (k *bucket) place(s *source) int {
 
 // dropEntries forgets what a source carried.
 func (k *bucket) dropEntries(s *source) {
-	for _, slot := range k.routes {
+	for _, slot := range k.subjects {
 		if i, ok := slot.place(s); ok {
 			slot.entries = slices.Delete(slot.entries, i, i+1)
 			slot.sum()
@@ -138,7 +139,7 @@ func (k *bucket) dropEntries(s *source) {
 // count puts the open streams of a source in the sums while it is present, and
 // takes them out when it is not.
 func (k *bucket) count(s *source) {
-	for _, slot := range k.routes {
+	for _, slot := range k.subjects {
 		if e := slot.entry(s); e != nil {
 			slot.setOpen(e, e.open, s.present.Load())
 		}

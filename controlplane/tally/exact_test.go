@@ -64,10 +64,10 @@ func (l *ledger) whole() store.NoteChange {
 
 // total is what the notes say a route carried, read as tally.proto says.
 func (l *ledger) total(k key) (n uint64) {
-	i := checkpoint.BucketOf(k.route)
+	i := checkpoint.Subject(k.route).Bucket()
 	count := func(all []checkpoint.Entry) {
 		for _, c := range all {
-			if c.Route == k.route && c.Created == k.created {
+			if c.Subject == checkpoint.Subject(k.route) && c.Created == k.created {
 				n += c.Counts.Counters().GetRequests()
 			}
 		}
@@ -131,10 +131,10 @@ type world struct {
 
 // three names in each of two buckets
 var names = func() (found []string) {
-	want := map[int]int{checkpoint.BucketOf("route-0"): 3, checkpoint.BucketOf("route-1"): 3}
+	want := map[int]int{checkpoint.Subject("route-0").Bucket(): 3, checkpoint.Subject("route-1").Bucket(): 3}
 	for i := 0; len(found) < 6; i++ {
-		if name := fmt.Sprintf("route-%d", i); want[checkpoint.BucketOf(name)] > 0 {
-			want[checkpoint.BucketOf(name)]--
+		if name := fmt.Sprintf("route-%d", i); want[checkpoint.Subject(name).Bucket()] > 0 {
+			want[checkpoint.Subject(name).Bucket()]--
 			found = append(found, name)
 		}
 	}
@@ -151,7 +151,7 @@ func newWorld(replicas int) *world {
 		clock:   time.Unix(1_800_000_000, 0),
 	}
 	for _, name := range names {
-		w.routes = append(w.routes, key{name, 1})
+		w.routes = append(w.routes, key{name, 1}, key{string(checkpoint.Instance(name)), 1})
 	}
 	for range replicas {
 		w.replicas = append(w.replicas, w.start())
@@ -162,11 +162,11 @@ func newWorld(replicas int) *world {
 // start returns a replica that has read the newest checkpoint.
 func (w *world) start() *replica {
 	r := &replica{at: len(w.ledger.changes), routes: len(w.routes)}
-	r.book = New(Config{Exists: func(route string, created int64) bool {
+	r.book = New(Config{Exists: func(route checkpoint.Subject, created int64) bool {
 		if created > int64(r.routes) { // newer than what it has read
 			return true
 		}
-		when, removed := w.removed[key{route, created}]
+		when, removed := w.removed[key{string(route), created}]
 		return !removed || when > r.routes
 	}})
 	r.book.Apply(w.ledger.whole())
@@ -189,6 +189,12 @@ func (w *world) total(k key) (n uint64) {
 }
 
 func (w *world) hear(r *replica, s said) {
+	if name, instance := checkpoint.Subject(s.route).Name(); instance {
+		r.book.ReportInstances(s.Node, s.Epoch, []*signalboxv1.InstanceReport{{
+			Instance: name, Incarnation: s.created, Counters: &signalboxv1.InstanceCounters{TcpReceived: s.requests},
+		}})
+		return
+	}
 	r.book.Report(s.Node, s.Epoch, []*signalboxv1.RouteReport{heard(s.route, s.created, s.requests)})
 }
 

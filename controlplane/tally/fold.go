@@ -102,7 +102,7 @@ func (k *bucket) dead(due map[*source]time.Time) []*source {
 // sums returns the base with the entries of the dead added.
 func (k *bucket) sums(dead []*source) []checkpoint.Entry {
 	var all []checkpoint.Entry
-	for _, slot := range k.routes {
+	for _, slot := range k.subjects {
 		sum := slot.base
 		for _, s := range dead {
 			if e := slot.entry(s); e != nil {
@@ -110,7 +110,7 @@ func (k *bucket) sums(dead []*source) []checkpoint.Entry {
 			}
 		}
 		if sum != (checkpoint.Counts{}) {
-			all = append(all, checkpoint.Entry{Route: slot.name, Created: slot.created, Counts: sum})
+			all = append(all, checkpoint.Entry{Subject: slot.name, Created: slot.created, Counts: sum})
 		}
 	}
 	return all

@@ -69,7 +69,7 @@ func (b *Book) applyChunk(i int, s *source, n store.Note) error {
 	}
 	same := err == nil && asked
 	for _, e := range exist {
-		inc := k.add(e.Route, e.Created)
+		inc := k.add(e.Subject, e.Created)
 		at := inc.addEntry(s)
 		inc.raise(at, &e.Counts)
 		same = same && at.counts == e.Counts
@@ -111,11 +111,11 @@ func (b *Book) applyBase(i int, n store.Note) error {
 // rebase makes all and folds the base.
 func (k *bucket) rebase(all []checkpoint.Entry, folds checkpoint.Folds) {
 	k.folds = folds
-	for _, s := range k.routes {
+	for _, s := range k.subjects {
 		s.base = checkpoint.Counts{}
 	}
 	for _, e := range all {
-		inc := k.add(e.Route, e.Created)
+		inc := k.add(e.Subject, e.Created)
 		inc.base.Join(&e.Counts)
 	}
 	var settled []*source
@@ -130,7 +130,7 @@ func (k *bucket) rebase(all []checkpoint.Entry, folds checkpoint.Folds) {
 			k.dropChunk(s)
 		}
 	}
-	for _, s := range k.routes {
+	for _, s := range k.subjects {
 		s.sum()
 	}
 }
@@ -195,11 +195,11 @@ func (b *Book) existing(k *bucket, all []checkpoint.Entry) (exist []checkpoint.E
 	k.mu.Lock()
 	known := make([]bool, len(all))
 	for i, e := range all {
-		known[i] = k.find(e.Route, e.Created) != nil
+		known[i] = k.find(e.Subject, e.Created) != nil
 	}
 	k.mu.Unlock()
 	for i, e := range all {
-		if known[i] || b.config.Exists(e.Route, e.Created) {
+		if known[i] || b.config.Exists(e.Subject, e.Created) {
 			exist = append(exist, e)
 		}
 	}
@@ -209,7 +209,7 @@ func (b *Book) existing(k *bucket, all []checkpoint.Entry) (exist []checkpoint.E
 // entriesOf counts the entries of a source.
 func (k *bucket) entriesOf(s *source) int {
 	n := 0
-	for _, slot := range k.routes {
+	for _, slot := range k.subjects {
 		if slot.entry(s) != nil {
 			n++
 		}

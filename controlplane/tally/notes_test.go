@@ -18,7 +18,7 @@ import (
 
 var (
 	now  = time.Unix(1_800_000_000, 0)
-	inA  = checkpoint.BucketOf("a")
+	inA  = checkpoint.Subject("a").Bucket()
 	base = checkpoint.Address{Bucket: inA, Base: true}.Name()
 	// chunkOne is the chunk of node one's first process with route a.
 	chunkOne = checkpoint.Address{Bucket: inA, Process: checkpoint.Process{Node: "one", Epoch: 1}}.Name()
@@ -202,7 +202,7 @@ func TestANoteThatIsTooLargeIsNotWrittenAndDoesNotHoldUpOthers(t *testing.T) {
 	full := &b.buckets[inA+1] // with names that have other hashes, for want of time to find some
 	one, some := b.source("one", 1), checkpoint.CountsOf(&signalboxv1.RouteCounters{Requests: 1}, nil)
 	for i := range store.MaxBytes / checkpoint.MaxRouteName {
-		inc := full.add(fmt.Sprintf("%0*d", checkpoint.MaxRouteName, i), 7)
+		inc := full.add(checkpoint.Subject(fmt.Sprintf("%0*d", checkpoint.MaxRouteName, i)), 7)
 		inc.raise(inc.addEntry(one), &some)
 	}
 	b.touch(inA+1, full.addChunk(one))
@@ -332,7 +332,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{0xff}, []byte{0xff}, false)
 	f.Add([]byte{}, []byte{}, true)
 	f.Fuzz(func(t *testing.T, chunk, ofBase []byte, exists bool) {
-		b := New(Config{Exists: func(string, int64) bool { return exists }})
+		b := New(Config{Exists: func(checkpoint.Subject, int64) bool { return exists }})
 		l := &ledger{notes: map[string]store.Note{}}
 		put := []store.Note{{Name: chunkOne, Value: chunk}, {Name: base, Value: ofBase}}
 		if err := l.put(write{put: put}); err != nil {

@@ -165,9 +165,9 @@ func (k *bucket) encode(s *source, now time.Time) ([]byte, error) {
 	var all []checkpoint.Entry
 	if s.id == baseID {
 		folds := k.folds.With(nil, now)
-		for _, slot := range k.routes {
+		for _, slot := range k.subjects {
 			if slot.base != (checkpoint.Counts{}) {
-				all = append(all, checkpoint.Entry{Route: slot.name, Created: slot.created, Counts: slot.base})
+				all = append(all, checkpoint.Entry{Subject: slot.name, Created: slot.created, Counts: slot.base})
 			}
 		}
 		if len(all)+len(folds) == 0 {
@@ -175,9 +175,9 @@ func (k *bucket) encode(s *source, now time.Time) ([]byte, error) {
 		}
 		return checkpoint.EncodeBase(all, folds)
 	}
-	for _, slot := range k.routes {
+	for _, slot := range k.subjects {
 		if e := slot.entry(s); e != nil {
-			all = append(all, checkpoint.Entry{Route: slot.name, Created: slot.created, Counts: e.counts})
+			all = append(all, checkpoint.Entry{Subject: slot.name, Created: slot.created, Counts: e.counts})
 		}
 	}
 	if len(all) == 0 {

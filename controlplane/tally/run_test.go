@@ -312,7 +312,7 @@ func TestANodeStartedAnewAddsToWhatItCarried(t *testing.T) {
 		if names := notesOf(t, k); len(names) != 1 {
 			t.Errorf("the notes are %v, want the base alone", names)
 		}
-		if n := len(m.buckets[checkpoint.BucketOf("a")].folds); n != 40 {
+		if n := len(m.buckets[checkpoint.Subject("a").Bucket()].folds); n != 40 {
 			t.Errorf("%d processes are remembered, want all 40", n)
 		}
 		pass(settled)
@@ -380,7 +380,7 @@ func TestALostNodeIsFoldedMuchLater(t *testing.T) {
 		m.Joined("one", 1)
 		say(m.Book, "one", 1, heard("a", 7, 5))
 		m.Left("one", 1)
-		chunk := []string{checkpoint.Address{Bucket: checkpoint.BucketOf("a"), Process: checkpoint.Process{Node: "one", Epoch: 1}}.Name()}
+		chunk := []string{checkpoint.Address{Bucket: checkpoint.Subject("a").Bucket(), Process: checkpoint.Process{Node: "one", Epoch: 1}}.Name()}
 		pass(48 * time.Hour)
 		if names := notesOf(t, k); !slices.Equal(names, chunk) {
 			t.Errorf("while it runs the notes are %v", names)
@@ -408,7 +408,7 @@ func TestARemovedRouteLeavesTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := mem.New()
 		var removed atomic.Int64
-		c := Config{Exists: func(_ string, created int64) bool { return created != removed.Load() }}
+		c := Config{Exists: func(_ checkpoint.Subject, created int64) bool { return created != removed.Load() }}
 		m, follower := start(t, k, always, c), start(t, k.Another(), never, c)
 		for _, m := range []*member{m, follower} {
 			say(m.Book, "old", 1, heard("a", 7, 5))

@@ -38,10 +38,10 @@ import (
 // Config is how a Book is made. The zero value is useful.
 type Config struct {
 	// Exists reports whether there is a route of this name and created
-	// revision. It must say yes of a route that may have been written since
+	// revision, or a tunnel instance of that incarnation. It must say yes of a route that may have been written since
 	// this replica last read the store: no means that it was removed, and that
 	// its counters may go. Nil: all exist. It is called without locks held.
-	Exists func(route string, created int64) bool
+	Exists func(name checkpoint.Subject, created int64) bool
 	// Running reports whether a node process that has no stream to this
 	// replica is known to run all the same, as by a lease. Nil: none is. It is
 	// called without locks held.
@@ -152,26 +152,40 @@ func (b *Book) Report(node string, epoch int64, routes []*signalboxv1.RouteRepor
 	s := b.acquire(node, epoch)
 	defer b.release(s)
 	for _, r := range routes {
-		b.report(s, r)
+		b.report(s, r.GetOpenStreams(), checkpoint.Entry{
+			Subject: checkpoint.Subject(r.GetRoute()), Created: r.GetCreatedRevision(),
+			Counts: checkpoint.CountsOf(r.GetCounters(), r.GetLastActivity()),
+		})
 	}
 }
 
-func (b *Book) report(s *source, r *signalboxv1.RouteReport) {
-	route, created := r.GetRoute(), r.GetCreatedRevision()
-	if route == "" || len(route) > checkpoint.MaxRouteName || created <= 0 {
+// ReportInstances joins what a node process says its tunnel instances carried.
+func (b *Book) ReportInstances(node string, epoch int64, instances []*signalboxv1.InstanceReport) {
+	s := b.acquire(node, epoch)
+	defer b.release(s)
+	for _, r := range instances {
+		b.report(s, 0, checkpoint.Entry{
+			Subject: checkpoint.Instance(r.GetInstance()), Created: r.GetIncarnation(),
+			Counts: checkpoint.CountsOfInstance(r.GetCounters(), r.GetLastActivity()),
+		})
+	}
+}
+
+// report joins what was heard of one subject, and how many streams are open.
+func (b *Book) report(s *source, open uint64, heard checkpoint.Entry) {
+	if !heard.Subject.Valid() || heard.Created <= 0 {
 		return
 	}
-	heard := checkpoint.CountsOf(r.GetCounters(), r.GetLastActivity())
-	i := checkpoint.BucketOf(route)
+	i := heard.Subject.Bucket()
 	k := &b.buckets[i]
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	inc := k.find(route, created)
+	inc := k.find(heard.Subject, heard.Created)
 	if inc == nil {
-		if !b.existsUnlocked(k, route, created) {
+		if !b.existsUnlocked(k, heard.Subject, heard.Created) {
 			return
 		}
-		inc = k.add(route, created)
+		inc = k.add(heard.Subject, heard.Created)
 	}
 	e := inc.entry(s)
 	if e == nil {
@@ -182,23 +196,23 @@ func (b *Book) report(s *source, r *signalboxv1.RouteReport) {
 		e = inc.addEntry(s)
 		k.addChunk(s)
 	}
-	if present := s.present.Load(); e.open != r.GetOpenStreams() || e.counted != present {
-		inc.setOpen(e, r.GetOpenStreams(), present)
+	if present := s.present.Load(); e.open != open || e.counted != present {
+		inc.setOpen(e, open, present)
 	}
-	if inc.raise(e, &heard) {
+	if inc.raise(e, &heard.Counts) {
 		b.touch(i, k.chunk(s))
 	}
 }
 
 // existsUnlocked asks whether an incarnation exists, with the bucket's lock
 // given back meanwhile: the answer may need another's.
-func (b *Book) existsUnlocked(k *bucket, route string, created int64) bool {
+func (b *Book) existsUnlocked(k *bucket, name checkpoint.Subject, created int64) bool {
 	if b.config.Exists == nil {
 		return true
 	}
 	k.mu.Unlock()
 	defer k.mu.Lock()
-	return b.config.Exists(route, created)
+	return b.config.Exists(name, created)
 }
 
 // refuse logs, once, that a process is not counted.
@@ -212,17 +226,27 @@ func (b *Book) refuse(s *source) {
 // Totals returns what was carried of a route since it was created. Of a route
 // that nobody reported it is zero.
 func (b *Book) Totals(route string, created int64) Totals {
-	k := &b.buckets[checkpoint.BucketOf(route)]
+	return b.totals(checkpoint.Subject(route), created)
+}
+
+// InstanceTotals returns what was carried of a tunnel instance since it was
+// reset, or created.
+func (b *Book) InstanceTotals(name string, incarnation int64) Totals {
+	return b.totals(checkpoint.Instance(name), incarnation)
+}
+
+func (b *Book) totals(name checkpoint.Subject, created int64) Totals {
+	k := &b.buckets[name.Bucket()]
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	inc := k.find(route, created)
+	inc := k.find(name, created)
 	if inc == nil {
 		return Totals{}
 	}
 	return Totals{counts: inc.total, open: inc.open}
 }
 
-// Prune forgets the routes that no longer exist; what the notes hold of them
+// Prune forgets the routes and instances that no longer exist; what the notes hold of them
 // goes with the next checkpoint. Run calls it now and then.
 func (b *Book) Prune() {
 	if b.config.Exists == nil {
@@ -231,9 +255,9 @@ func (b *Book) Prune() {
 	for i := range b.buckets {
 		k := &b.buckets[i]
 		k.mu.Lock()
-		routes := append([]slot(nil), k.routes...)
+		subjects := append([]slot(nil), k.subjects...)
 		k.mu.Unlock()
-		for _, s := range routes {
+		for _, s := range subjects {
 			if !b.config.Exists(s.name, s.created) {
 				b.forget(i, s)
 			}
@@ -246,12 +270,12 @@ func (b *Book) forget(i int, gone slot) {
 	k := &b.buckets[i]
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for j, s := range k.routes {
+	for j, s := range k.subjects {
 		if s == gone {
-			last := len(k.routes) - 1
-			k.routes[j] = k.routes[last]
-			k.routes[last] = slot{}
-			k.routes = k.routes[:last]
+			last := len(k.subjects) - 1
+			k.subjects[j] = k.subjects[last]
+			k.subjects[last] = slot{}
+			k.subjects = k.subjects[:last]
 			break
 		}
 	}

@@ -142,7 +142,7 @@ func TestAnUnchangedReportAllocatesNothingAndWritesNothing(t *testing.T) {
 	report := []*signalboxv1.RouteReport{heard("a", 7, 5), open("b", 2)}
 	b.Report("one", 1, report)
 	b.queue.take()
-	b.buckets[checkpoint.BucketOf("a")].chunks[0].queued = false
+	b.buckets[checkpoint.Subject("a").Bucket()].chunks[0].queued = false
 	if n := testing.AllocsPerRun(100, func() { b.Report("one", 1, report) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -156,7 +156,7 @@ func TestAnUnchangedReportAllocatesNothingAndWritesNothing(t *testing.T) {
 
 func TestARemovedRouteIsForgottenAndALateReportDoesNotBringItBack(t *testing.T) {
 	removed := map[int64]bool{}
-	b := New(Config{Exists: func(_ string, created int64) bool { return !removed[created] }})
+	b := New(Config{Exists: func(_ checkpoint.Subject, created int64) bool { return !removed[created] }})
 	say(b, "one", 1, heard("a", 7, 5))
 	removed[7] = true
 	b.Prune()
@@ -165,7 +165,7 @@ func TestARemovedRouteIsForgottenAndALateReportDoesNotBringItBack(t *testing.T) 
 	wantRequests(t, b, "a", 7, 0)
 	say(b, "one", 1, heard("a", 8, 1))
 	wantRequests(t, b, "a", 8, 1)
-	if n := len(b.buckets[checkpoint.BucketOf("a")].routes); n != 1 {
+	if n := len(b.buckets[checkpoint.Subject("a").Bucket()].subjects); n != 1 {
 		t.Errorf("%d routes are remembered", n)
 	}
 }

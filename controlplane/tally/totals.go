@@ -7,7 +7,7 @@ import (
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
-// Totals is what all nodes together carried of one route.
+// Totals is what all nodes together carried of one route or tunnel instance.
 type Totals struct {
 	counts checkpoint.Counts
 	open   uint64
@@ -26,7 +26,10 @@ func (t Totals) LastActivity() time.Time {
 	return time.Time{}
 }
 
-// Observed returns the totals as they are answered to clients.
+// Counters of an instance.
+func (t Totals) Counters() *signalboxv1.InstanceCounters { return t.counts.InstanceCounters() }
+
+// Observed returns a route's totals as they are answered to clients.
 func (t Totals) Observed() *signalboxv1.RouteObserved {
 	return &signalboxv1.RouteObserved{
 		Counters:     t.counts.Counters(),

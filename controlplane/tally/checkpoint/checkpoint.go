@@ -19,11 +19,32 @@ const Buckets = 1 << 12
 // MaxRouteName is the longest a route's name can be, in bytes.
 const MaxRouteName = 1024
 
-// BucketOf returns the bucket of a route name.
-func BucketOf(route string) int {
+// A Subject is what counts belong to: a route, by its name, or a tunnel
+// instance. What names the latter begins with a byte that no route's name has.
+type Subject string
+
+const instanceMark = "\x00"
+
+// Instance is the subject of a tunnel instance's name.
+func Instance(name string) Subject { return Subject(instanceMark + name) }
+
+// Name of the route or instance, and whether it is an instance's.
+func (s Subject) Name() (name string, instance bool) {
+	return strings.CutPrefix(string(s), instanceMark)
+}
+
+// Valid reports whether there can be a subject of that name.
+func (s Subject) Valid() bool {
+	name, _ := s.Name()
+	return name != "" && len(name) <= MaxRouteName && !strings.HasPrefix(name, instanceMark)
+}
+
+// Bucket of the subject's name.
+func (s Subject) Bucket() int {
+	name, _ := s.Name()
 	h := uint64(14695981039346656037) // FNV-1a
-	for i := range len(route) {
-		h = (h ^ uint64(route[i])) * 1099511628211
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
 	}
 	return int(uint32(h>>32)^uint32(h)) & (Buckets - 1)
 }

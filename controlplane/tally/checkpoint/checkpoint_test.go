@@ -21,7 +21,7 @@ func TestNamesSpreadOverTheBuckets(t *testing.T) {
 	for _, form := range []string{"chp/user/name-%d", "%d", "chp/user/%032x"} {
 		var n [Buckets]int
 		for i := range routes {
-			n[BucketOf(fmt.Sprintf(form, i))]++
+			n[Subject(fmt.Sprintf(form, i)).Bucket()]++
 		}
 		for i, n := range n {
 			if n > 3*routes/Buckets {
@@ -33,14 +33,14 @@ func TestNamesSpreadOverTheBuckets(t *testing.T) {
 
 // What is kept stays where it is, or nobody finds it again.
 func TestNamesStayInTheirBuckets(t *testing.T) {
-	if got := BucketOf("a"); got != 0x0c0 {
+	if got := Subject("a").Bucket(); got != 0x0c0 {
 		t.Errorf("a is in bucket %03x, want 0c0", got)
 	}
 	for _, route := range []string{"", "chp/user/ana", "\u00fc"} {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(route))
 		sum := h.Sum64()
-		if got, want := BucketOf(route), int((sum>>32^sum)&0xfff); got != want {
+		if got, want := Subject(route).Bucket(), int((sum>>32^sum)&0xfff); got != want {
 			t.Errorf("%q is in bucket %03x, want %03x", route, got, want)
 		}
 	}
@@ -115,20 +115,24 @@ func TestASumGrowsWithWhatIsInIt(t *testing.T) {
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		all := []Entry{{"a", 8, some(t, "a")}, {"a", 7, some(t, "a")}}
+		instance := some(t, "instance")
+		all := []Entry{
+			{Instance("a"), 7, CountsOfInstance(instance.InstanceCounters(), instance.Activity())},
+			{"a", 8, some(t, "a")}, {"a", 7, some(t, "a")},
+		}
 		folds := Folds{{"one", 1}: time.Unix(5, 6).UTC(), {"one", 2}: time.Unix(7, 0).UTC()}
 		value, err := EncodeBase(all, folds)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, gotFolds, err := DecodeBase(BucketOf("a"), value)
+		got, gotFolds, err := DecodeBase(Subject("a").Bucket(), value)
 		if err != nil || !slices.Equal(got, all) || !maps.Equal(gotFolds, folds) {
 			t.Errorf("base: got %+v, %+v, %v, want %+v, %+v", got, gotFolds, err, all, folds)
 		}
 		if value, err = EncodeChunk(all); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := DecodeChunk(BucketOf("a"), value); err != nil || !slices.Equal(got, all) {
+		if got, err := DecodeChunk(Subject("a").Bucket(), value); err != nil || !slices.Equal(got, all) {
 			t.Errorf("chunk: got %+v, %v, want %+v", got, err, all)
 		}
 	})
@@ -185,11 +189,11 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(base)
 	f.Add([]byte{0xff})
-	bucket := BucketOf("a")
+	bucket := Subject("a").Bucket()
 	f.Fuzz(func(t *testing.T, value []byte) {
 		chunk, _ := DecodeChunk(bucket, value)
 		for _, e := range chunk {
-			if BucketOf(e.Route) != bucket || e.Created <= 0 {
+			if e.Subject.Bucket() != bucket || e.Created <= 0 {
 				t.Errorf("read %+v", e)
 			}
 		}

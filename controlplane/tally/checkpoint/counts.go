@@ -55,6 +55,29 @@ func (c *Counts) Counters() *signalboxv1.RouteCounters {
 	}
 }
 
+// Places in Counts.n of what a tunnel instance carried.
+const (
+	tcpReceived = iota
+	tcpSent
+	udpReceived
+	udpSent
+)
+
+// CountsOfInstance reads an instance's counts as CountsOf does a route's.
+func CountsOfInstance(c *signalboxv1.InstanceCounters, last *timestamppb.Timestamp) Counts {
+	v := CountsOf(nil, last)
+	v.n[tcpReceived], v.n[tcpSent] = c.GetTcpReceived(), c.GetTcpSent()
+	v.n[udpReceived], v.n[udpSent] = c.GetUdpReceived(), c.GetUdpSent()
+	return v
+}
+
+// InstanceCounters is the reverse of CountsOfInstance.
+func (c *Counts) InstanceCounters() *signalboxv1.InstanceCounters {
+	return &signalboxv1.InstanceCounters{
+		TcpReceived: c.n[tcpReceived], TcpSent: c.n[tcpSent], UdpReceived: c.n[udpReceived], UdpSent: c.n[udpSent],
+	}
+}
+
 // Activity is the reverse of CountsOf; nil when nothing ever moved.
 func (c *Counts) Activity() *timestamppb.Timestamp {
 	if c.last == 0 {

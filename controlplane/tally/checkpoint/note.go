@@ -13,9 +13,10 @@ import (
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
-// An Entry is what was carried of one route, from one creation to its removal.
+// An Entry is what was carried of one route, from one creation to its removal,
+// or of one incarnation of a tunnel instance.
 type Entry struct {
-	Route   string
+	Subject Subject
 	Created int64
 	Counts  Counts
 }
@@ -42,15 +43,17 @@ func EncodeBase(all []Entry, folds Folds) ([]byte, error) {
 
 func entriesOf(all []Entry) []*signalboxv1.TallyEntry {
 	slices.SortFunc(all, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Route, b.Route), cmp.Compare(a.Created, b.Created))
+		return cmp.Or(cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Created, b.Created))
 	})
 	entries := make([]*signalboxv1.TallyEntry, len(all))
-	for i, c := range all {
-		entries[i] = &signalboxv1.TallyEntry{
-			Route:           c.Route,
-			CreatedRevision: c.Created,
-			Counters:        c.Counts.Counters(),
-			LastActivity:    c.Counts.Activity(),
+	for i := range all {
+		c := &all[i]
+		name, instance := c.Subject.Name()
+		entries[i] = &signalboxv1.TallyEntry{Route: name, CreatedRevision: c.Created, LastActivity: c.Counts.Activity()}
+		if instance {
+			entries[i].Instance = c.Counts.InstanceCounters()
+		} else {
+			entries[i].Counters = c.Counts.Counters()
 		}
 	}
 	return entries
@@ -87,18 +90,21 @@ func DecodeBase(bucket int, value []byte) ([]Entry, Folds, error) {
 	return all, folds, nil
 }
 
-// readable leaves out entries that are for another bucket or could not be a
-// route's, and returns an error if there are any.
+// readable leaves out entries that are for another bucket or of what cannot
+// be, and returns an error if there are any.
 func readable(bucket int, entries []*signalboxv1.TallyEntry) ([]Entry, error) {
 	all := make([]Entry, 0, len(entries))
 	var err error
 	for _, e := range entries {
-		route, created := e.GetRoute(), e.GetCreatedRevision()
-		if route == "" || len(route) > MaxRouteName || created <= 0 || BucketOf(route) != bucket {
-			err = fmt.Errorf("entry of route %.100q, created at revision %d, does not belong here", route, created)
+		c := Entry{Subject: Subject(e.GetRoute()), Created: e.GetCreatedRevision(), Counts: CountsOf(e.GetCounters(), e.GetLastActivity())}
+		if e.GetInstance() != nil {
+			c.Subject, c.Counts = Instance(e.GetRoute()), CountsOfInstance(e.GetInstance(), e.GetLastActivity())
+		}
+		if !c.Subject.Valid() || c.Created <= 0 || c.Subject.Bucket() != bucket {
+			err = fmt.Errorf("entry of %.100q, created at revision %d, does not belong here", e.GetRoute(), c.Created)
 			continue
 		}
-		all = append(all, Entry{Route: route, Created: created, Counts: CountsOf(e.GetCounters(), e.GetLastActivity())})
+		all = append(all, c)
 	}
 	return all, err
 }
