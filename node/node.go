@@ -16,6 +16,7 @@ import (
 	"signalbox/node/report"
 	"signalbox/node/route"
 	"signalbox/node/upstream"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // A Node is one proxy process. It does nothing until Listen or Run.
@@ -249,6 +250,19 @@ func (n *Node) restore() []*feed.Change {
 	return changes
 }
 
+// reports are what the node carried, for one stream.
+type reports struct {
+	*report.Reader
+}
+
+func (n *Node) reports() feed.Reports { return reports{n.book.Reader()} }
+
+// Instances implements [feed.Reports].
+func (reports) Instances() []*signalboxv1.InstanceReport { return nil }
+
+// Lines implements [feed.Reports].
+func (reports) Lines() []*signalboxv1.LogLine { return nil }
+
 // newClient returns a client that begins with some changes.
 func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
 	conf, err := n.conf.TLS.Config()
@@ -262,7 +276,7 @@ func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
 	c := feed.Config{
 		Node: n.conf.ID, Epoch: n.epoch, Version: n.conf.Version, Labels: n.conf.Labels, Listeners: listeners,
 		Seeds: n.conf.ControlPlanes, Key: n.conf.key(), TLS: conf, AllowPlaintext: n.conf.AllowPlaintext,
-		Applier: n.table, Reports: func() feed.Reports { return n.book.Reader() }, Open: n.proxy.Running, Start: start, Log: n.log,
+		Applier: n.table, Reports: n.reports, Open: n.proxy.Running, Start: start, Log: n.log,
 	}
 	if id := n.identity; id != nil {
 		c.Identify = id.Connect

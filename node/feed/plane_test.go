@@ -235,12 +235,17 @@ type carried struct {
 	routes map[string]*signalboxv1.RouteReport
 	marks  map[string]uint64
 	open   int // readers
+
+	instances []*signalboxv1.InstanceReport
+	lines     []*signalboxv1.LogLine
 }
 
 // A carriedReader is one stream's reports.
 type carriedReader struct {
 	*carried
 	mark uint64
+
+	toldInstances, toldLines int
 }
 
 func (c *carried) reports() Reports {
@@ -266,6 +271,26 @@ func (r *carriedReader) Changed() (changed []*signalboxv1.RouteReport) {
 	}
 	r.mark = r.carried.mark
 	return changed
+}
+
+func (r *carriedReader) Instances() (changed []*signalboxv1.InstanceReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.toldInstances < len(r.instances) {
+		changed = r.instances[r.toldInstances:]
+		r.toldInstances = len(r.instances)
+	}
+	return changed
+}
+
+func (r *carriedReader) Lines() (lines []*signalboxv1.LogLine) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.toldLines < len(r.lines) {
+		lines = r.lines[r.toldLines:]
+		r.toldLines = len(r.lines)
+	}
+	return lines
 }
 
 // carry makes a route have carried so many requests.

@@ -24,6 +24,10 @@ func KeyOf(r *signalboxv1.Record) (Key, bool) {
 		return Key{signalboxv1.Kind_KIND_LISTENER, m.Listener.GetName()}, true
 	case *signalboxv1.Record_Node:
 		return Key{signalboxv1.Kind_KIND_NODE, m.Node.GetName()}, true
+	case *signalboxv1.Record_Instance:
+		return Key{signalboxv1.Kind_KIND_INSTANCE, m.Instance.GetName()}, true
+	case *signalboxv1.Record_Assignment:
+		return Key{signalboxv1.Kind_KIND_ASSIGNMENT, m.Assignment.GetInstance()}, true
 	}
 	return Key{}, false
 }

@@ -20,6 +20,10 @@ type Reports interface {
 	// Changed returns what every route that changed since the last call
 	// carried since the process started. The first call returns all.
 	Changed() []*signalboxv1.RouteReport
+	// Instances does so for tunnel instances, with how they stand.
+	Instances() []*signalboxv1.InstanceReport
+	// Lines returns what instances logged since the last call.
+	Lines() []*signalboxv1.LogLine
 	// Close ends the reports.
 	Close()
 }
@@ -143,15 +147,19 @@ func (s *sender) ack(a *signalboxv1.Ack) error {
 // it is much. When nothing changed it sends nothing, unless it must or the
 // heartbeat is due.
 func (s *sender) report(must bool) error {
-	rest := s.reports.Changed()
-	if !must && len(rest) == 0 && s.ready() == s.said && time.Since(s.reported) < s.heartbeat {
+	if err := s.lines(s.reports.Lines()); err != nil {
+		return err
+	}
+	routes, instances := s.reports.Changed(), s.reports.Instances()
+	if !must && len(routes)+len(instances) == 0 && s.ready() == s.said && time.Since(s.reported) < s.heartbeat {
 		return nil
 	}
 	for {
-		var first []*signalboxv1.RouteReport
-		first, rest = split(rest)
 		s.said = s.ready()
-		report := &signalboxv1.Report{Routes: first, Ready: s.said}
+		report := &signalboxv1.Report{Ready: s.said}
+		if report.Routes, routes = split(routes); len(routes) == 0 {
+			report.Instances, instances = split(instances)
+		}
 		if s.open != nil {
 			report.OpenStreams = proto.Int64(s.open())
 		}
@@ -159,11 +167,24 @@ func (s *sender) report(must bool) error {
 		if err != nil {
 			return err
 		}
-		if len(rest) == 0 {
+		if len(routes)+len(instances) == 0 {
 			break
 		}
 	}
 	s.reported = time.Now()
+	return nil
+}
+
+// lines sends what instances logged, in several messages when it is much.
+func (s *sender) lines(rest []*signalboxv1.LogLine) error {
+	for len(rest) > 0 {
+		var first []*signalboxv1.LogLine
+		first, rest = split(rest)
+		lines := &signalboxv1.ConnectRequest_LogLines{LogLines: &signalboxv1.LogLines{Lines: first}}
+		if err := s.send(&signalboxv1.ConnectRequest{Message: lines}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

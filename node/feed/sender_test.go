@@ -56,6 +56,19 @@ func TestClientReportsWhatItCarried(t *testing.T) {
 		r.client.Drain(false)
 		s.report("ready", func(r *signalboxv1.Report) bool { return r.GetReady() })
 	})
+	t.Run("instances are told of, and what they log", func(t *testing.T) {
+		r.carried.mu.Lock()
+		r.carried.instances = append(r.carried.instances, &signalboxv1.InstanceReport{Instance: "i", Incarnation: 3})
+		r.carried.lines = append(r.carried.lines, &signalboxv1.LogLine{Instance: "i", Text: "listening"})
+		r.carried.mu.Unlock()
+		lines := await(s, "log lines", (*signalboxv1.ConnectRequest).GetLogLines)
+		if got := lines.GetLines(); len(got) != 1 || got[0].GetText() != "listening" {
+			t.Errorf("the lines are %v", got)
+		}
+		s.report("the instance", func(r *signalboxv1.Report) bool {
+			return len(r.GetInstances()) == 1 && r.GetInstances()[0].GetIncarnation() == 3
+		})
+	})
 	t.Run("a new stream is told everything again", func(t *testing.T) {
 		s.end(nil)
 		s = p.session()
