@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -17,8 +15,7 @@ func (c *ControlPlane) publish(e *signalboxv1.Event) {
 	e.Id = fmt.Sprintf("e1.%d.0", c.revision)
 	e.Version = c.version()
 	c.history = append(c.history, e)
-	close(c.changed)
-	c.changed = make(chan struct{})
+	c.wake()
 }
 
 // Heartbeat sends all followers a heartbeat.
@@ -28,33 +25,35 @@ func (c *ControlPlane) Heartbeat() {
 	c.publish(&signalboxv1.Event{Type: signalboxv1.EventType_EVENT_TYPE_HEARTBEAT})
 }
 
+// Greet has streams of events begin with a heartbeat. Without, a follower has no
+// id before the first event.
+func (c *ControlPlane) Greet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.greets = true
+}
+
 // Forget drops the history: who follows from before is sent a reset.
 func (c *ControlPlane) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.history = nil
+	c.history, c.forgotten = nil, true
 }
 
 // FollowEvents implements EventService.
 func (c *ControlPlane) FollowEvents(req *signalboxv1.FollowEventsRequest, out grpc.ServerStreamingServer[signalboxv1.FollowEventsResponse]) error {
 	c.mu.Lock()
-	next, broken := len(c.history), c.broken
-	id := fmt.Sprintf("e1.%d.0", c.revision)
-	if after := req.GetAfter(); after != "" {
-		next = slices.IndexFunc(c.history, func(e *signalboxv1.Event) bool { return e.Id == after }) + 1
-	}
+	broken := c.broken
+	next, first := c.position(req.GetAfter())
+	silent := first.Type == signalboxv1.EventType_EVENT_TYPE_HEARTBEAT && !c.greets
 	c.mu.Unlock()
 	if err := out.SendHeader(nil); err != nil {
 		return err
 	}
-	if next == 0 && req.GetAfter() != "" {
-		reset := &signalboxv1.Event{Id: id, Type: signalboxv1.EventType_EVENT_TYPE_RESET, Version: c.Version()}
-		if err := out.Send(&signalboxv1.FollowEventsResponse{Event: reset}); err != nil {
+	if !silent {
+		if err := out.Send(&signalboxv1.FollowEventsResponse{Event: first}); err != nil {
 			return err
 		}
-		c.mu.Lock()
-		next = len(c.history)
-		c.mu.Unlock()
 	}
 	for {
 		c.mu.Lock()
@@ -69,14 +68,28 @@ func (c *ControlPlane) FollowEvents(req *signalboxv1.FollowEventsRequest, out gr
 				return err
 			}
 		}
-		select {
-		case <-changed:
-		case <-broken:
-			return status.Error(codes.Unavailable, "the control plane is going away")
-		case <-out.Context().Done():
-			return status.FromContextError(out.Context().Err()).Err()
+		if err := c.wait(out.Context(), changed, broken); err != nil {
+			return err
 		}
 	}
+}
+
+// position is where in history a follower begins, and the event that tells it
+// so.
+func (c *ControlPlane) position(after string) (int, *signalboxv1.Event) {
+	head := fmt.Sprintf("e1.%d.0", c.revision)
+	told := &signalboxv1.Event{Id: head, Type: signalboxv1.EventType_EVENT_TYPE_HEARTBEAT, Version: c.version()}
+	if after == "" || after == head && !c.forgotten {
+		return len(c.history), told
+	}
+	for i := len(c.history) - 1; i >= 0; i-- {
+		if c.history[i].Id == after {
+			told.Id = after
+			return i + 1, told
+		}
+	}
+	told.Type = signalboxv1.EventType_EVENT_TYPE_RESET
+	return len(c.history), told
 }
 
 // Version is the present one.

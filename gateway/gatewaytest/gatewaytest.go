@@ -1,11 +1,13 @@
 // Package gatewaytest is a control plane small enough for the gateway's tests:
-// the public services for routes and events, kept in memory, behind real gRPC.
-// It keeps what the .proto files promise of them, revisions, claims, scopes
-// and resumable events included, and can be told to fail.
+// the public services for routes, instances, events and one's own key, kept in
+// memory, behind real gRPC. It keeps what the .proto files promise of them,
+// revisions, claims, scopes and resumable events included, and can be told to
+// fail.
 package gatewaytest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -30,13 +32,21 @@ import (
 // Keys that every ControlPlane knows.
 const (
 	Admin  = "admin-secret"
-	Reader = "reader-secret" // routes:read and events:read
+	Reader = "reader-secret" // may read everything
+)
+
+// What keys may do.
+const (
+	admin  = "admin"
+	reader = "reader"
 )
 
 // ControlPlane is the services' state.
 type ControlPlane struct {
 	signalboxv1.UnimplementedRouteServiceServer
 	signalboxv1.UnimplementedEventServiceServer
+	signalboxv1.UnimplementedInstanceServiceServer
+	signalboxv1.UnimplementedApiKeyServiceServer
 
 	// Health is what the health service answers.
 	Health *health.Server
@@ -52,6 +62,14 @@ type ControlPlane struct {
 	before   func(method string) error
 	late     []string
 	refused  []*signalboxv1.Rejection
+
+	instances map[string]*signalboxv1.Instance // with what is observed of them
+	made      uint32                           // names that were
+	lines     []*signalboxv1.LogLine
+	listeners int               // calls that followed lines
+	keys      map[string]string // secrets, to what they may do
+	forgotten bool              // history was
+	greets    bool              // streams of events begin with a heartbeat
 }
 
 // Call is a call as it arrived.
@@ -71,10 +89,15 @@ func Start(t testing.TB) (*ControlPlane, *grpc.ClientConn) {
 		claims:   map[string]string{},
 		changed:  make(chan struct{}),
 		broken:   make(chan struct{}),
+
+		instances: map[string]*signalboxv1.Instance{},
+		keys:      map[string]string{Admin: admin, Reader: reader},
 	}
 	srv := grpc.NewServer(grpc.UnaryInterceptor(c.unary), grpc.StreamInterceptor(c.stream), grpc.MaxRecvMsgSize(64<<20))
 	signalboxv1.RegisterRouteServiceServer(srv, c)
 	signalboxv1.RegisterEventServiceServer(srv, c)
+	signalboxv1.RegisterInstanceServiceServer(srv, c)
+	signalboxv1.RegisterApiKeyServiceServer(srv, c)
 	healthv1.RegisterHealthServer(srv, c.Health)
 	ln := bufconn.Listen(1 << 20)
 	var served sync.WaitGroup
@@ -149,11 +172,54 @@ func (c *ControlPlane) enter(ctx context.Context, method string, req proto.Messa
 			return err
 		}
 	}
-	return allowed(md, method)
+	return c.allowed(md, method)
+}
+
+// secretIn is the key that a call is made with.
+func secretIn(md metadata.MD) string {
+	return strings.TrimPrefix(strings.Join(md.Get("authorization"), ","), "Bearer ")
+}
+
+// RotateApiKey implements ApiKeyService.
+func (c *ControlPlane) RotateApiKey(ctx context.Context, _ *signalboxv1.RotateApiKeyRequest) (*signalboxv1.RotateApiKeyResponse, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revision++
+	old := secretIn(md)
+	secret := fmt.Sprintf("%032x", c.revision)
+	c.keys[secret] = c.keys[old]
+	delete(c.keys, old)
+	c.wake()
+	return &signalboxv1.RotateApiKeyResponse{Secret: secret, Version: c.version()}, nil
+}
+
+// wake tells everybody who waits that something has changed.
+func (c *ControlPlane) wake() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// wait returns when something has changed, or why a stream ends.
+func (c *ControlPlane) wait(ctx context.Context, changed, broken <-chan struct{}) error {
+	select {
+	case <-changed:
+	case <-broken:
+		return status.Error(codes.Unavailable, "the control plane is going away")
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.keys[secretIn(md)] == "" {
+		return status.Error(codes.Unauthenticated, "the key is not known any more")
+	}
+	return nil
 }
 
 // allowed compares a caller's scopes with the method's.
-func allowed(md metadata.MD, method string) error {
+func (c *ControlPlane) allowed(md metadata.MD, method string) error {
 	name := strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
 	if strings.HasPrefix(name, "grpc.health.") {
 		return nil // open to everyone
@@ -163,11 +229,13 @@ func allowed(md metadata.MD, method string) error {
 		return err
 	}
 	scope, _ := proto.GetExtension(desc.Options(), signalboxv1.E_Scope).(string)
-	switch strings.Join(md.Get("authorization"), ",") {
-	case "Bearer " + Admin:
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.keys[secretIn(md)] {
+	case admin:
 		return nil
-	case "Bearer " + Reader:
-		if strings.HasSuffix(scope, ":read") {
+	case reader:
+		if strings.HasSuffix(scope, ":read") || scope == "any" {
 			return nil
 		}
 		return status.Errorf(codes.PermissionDenied, "the key lacks the scope %s", scope)
