@@ -122,6 +122,7 @@ func chpGroups() []chpGroup {
 		{name: "time", args: []string{"--proxy-timeout", "300"}, routes: []string{"/a http://{A}"}, rows: []chpRow{
 			{ask: "GET /a?sleep=50", status: 200, body: "~A GET"},
 			{ask: "GET /a?sleep=1500", status: 503, body: "~503"},
+			{ask: "GET /a/ws?sleep=1000" + webSocket, status: 101, body: "", header: "X-Path: /a/ws?sleep=1000"},
 		}},
 		{name: "time of clients", args: []string{"--timeout=300"}, routes: []string{"/a http://{A}"}, rows: []chpRow{
 			{ask: "GET /a?sleep=1500", status: 503, body: "~503", ours: "a client should hear of it", theirs: 0},

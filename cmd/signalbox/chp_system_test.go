@@ -283,16 +283,16 @@ func chpUpstream(t *testing.T, name string) string {
 func chpEcho(name string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		if r.Header.Get("Upgrade") == "websocket" && q.Get("status") == "" {
-			echoUpgraded(w, r)
-			return
-		}
 		if ms, err := strconv.Atoi(q.Get("sleep")); err == nil {
 			select {
 			case <-time.After(time.Duration(ms) * time.Millisecond):
 			case <-r.Context().Done():
 				return
 			}
+		}
+		if r.Header.Get("Upgrade") == "websocket" && q.Get("status") == "" {
+			echoUpgraded(w, r)
+			return
 		}
 		if l := q.Get("location"); l != "" {
 			w.Header().Set("Location", l)

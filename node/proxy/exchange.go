@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -61,8 +60,7 @@ type exchange struct {
 	aborted bool // the client's stream was ended abruptly
 
 	received, sent atomic.Int64
-	moved          atomic.Int64 // when something did, in nanoseconds since 1970
-	idle           *time.Timer  // ends an exchange on which nothing moves
+	still          stillness
 
 	// early guards informational responses, which come from other goroutines:
 	// none is written once the final one may be.
@@ -97,6 +95,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.rewriteRequest()
+	x.watchStillness()
 	if x.asked != "" && f.handler.noUpgrades.Load() {
 		x.fail(&failure{status: http.StatusServiceUnavailable, reason: ReasonShutdown, side: SideNode, text: "the node is drained: try another"}) //nolint:contextcheck // x holds the context
 		return
@@ -140,11 +139,6 @@ func (x *exchange) accept() *failure {
 	x.policy = r.Under(x.rules.defaults)
 	x.ctx, x.cancel = context.WithCancelCause(x.r.Context())
 	x.served.life.begin(x)
-	if x.policy.Idle > 0 || x.policy.UpgradeIdle > 0 {
-		x.moved.Store(x.begun.UnixNano())
-		x.idle = time.AfterFunc(time.Hour, x.checkIdle)
-		x.idle.Reset(cmp.Or(x.policy.Idle, x.policy.UpgradeIdle)) // not before checkIdle can see the timer
-	}
 	return nil
 }
 
@@ -161,9 +155,7 @@ func (x *exchange) match() (*route.Route, bool) {
 // end is called when the exchange is over, however it ended.
 func (x *exchange) end() {
 	if x.served != nil {
-		if x.idle != nil {
-			x.idle.Stop()
-		}
+		x.still.end()
 		x.served.life.end(x)
 		x.cancel(nil)
 	}
@@ -213,36 +205,6 @@ func (x *exchange) stopped() bool {
 	}
 	_, ours := ended(context.Cause(x.ctx))
 	return ours
-}
-
-// checkIdle ends the exchange if nothing has moved for too long.
-func (x *exchange) checkIdle() {
-	limit := x.policy.Idle
-	if x.stream.Load() != nil {
-		limit = x.policy.UpgradeIdle
-	}
-	if limit <= 0 { // it may come to another once the protocol is switched
-		x.idle.Reset(max(x.policy.Idle, x.policy.UpgradeIdle))
-		return
-	}
-	rest := limit - time.Duration(time.Now().UnixNano()-x.moved.Load())
-	if rest <= 0 {
-		x.stop(errIdle)
-		return
-	}
-	x.idle.Reset(rest)
-}
-
-// touch says that something moves. It counts as activity if it counts.
-func (x *exchange) touch(counts bool) {
-	now := time.Now()
-	if x.idle != nil {
-		x.moved.Store(now.UnixNano())
-	}
-	if counts {
-		x.active.Store(true)
-		x.served.life.counts.Touch(now)
-	}
 }
 
 // gotten counts bytes from the client.

@@ -88,14 +88,6 @@ func (x *exchange) start() {
 	x.w.WriteHeader(x.status)
 }
 
-// isActivity tells whether the exchange shows that somebody uses the route:
-// strangers who are turned away do not.
-func (x *exchange) isActivity() bool {
-	s := x.status
-	return s == http.StatusSwitchingProtocols || s >= 200 && s < 300 || s == http.StatusNotModified ||
-		s < 400 && x.received.Load() > 0
-}
-
 // flush sends what has been written so far, the header at least.
 func (x *exchange) flush() {
 	x.start()

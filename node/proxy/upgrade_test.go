@@ -148,6 +148,36 @@ func TestWhatIsNoAnswerToTheUpgradeIsA502(t *testing.T) {
 	}
 }
 
+// An upstream may take longer over a handshake than over an answer, and what
+// comes of it has no other bound.
+func TestAHandshakeHasTheTimeOfWhatItAsksFor(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	slow := n.record("/slow", o.url)
+	slow.Policy = &signalboxv1.RoutePolicy{IdleTimeout: durationpb.New(1e6), UpgradeIdleTimeout: durationpb.New(0)}
+	n.put(slow)
+	c := n.handshake("/slow")
+	up := o.accept(t)
+	up.head()
+	if res, _ := n.get("/slow"); res.StatusCode != 504 { // this one's time is over, and so the other's would be
+		t.Errorf("status %d", res.StatusCode)
+	}
+	up.raw(switching)
+	if got := c.head(); !strings.HasPrefix(got, "HTTP/1.1 101 ") {
+		t.Errorf("got %s", got)
+	}
+	c.raw("x")
+	up.exactly(1)
+
+	quick := n.record("/quick", o.url)
+	quick.Policy = &signalboxv1.RoutePolicy{UpgradeIdleTimeout: durationpb.New(50e6)}
+	n.put(quick)
+	c = n.handshake("/quick")
+	if res, _ := c.answer(); res.StatusCode != 504 {
+		t.Errorf("a handshake without an answer: status %d", res.StatusCode)
+	}
+}
+
 func TestAnUpgradeThatTheUpstreamRefusesIsAnOrdinaryAnswer(t *testing.T) {
 	n := plain(t)
 	o := scripted(t)
