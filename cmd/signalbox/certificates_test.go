@@ -221,6 +221,11 @@ func TestOperatorsShowACertificate(t *testing.T) {
 			t.Errorf("%v: %v, want %q", args, err, says)
 		}
 	}
+	strange := newFolder(t)
+	_, err := told(t, addr, slices.Concat(trust, []string{"--connect-timeout", "2s", "--controlplane-cert", strange.file("operator.pem"), "--controlplane-cert-key", strange.file("operator.key")})...)
+	if exitCode(err) != exitUnavailable || !strings.Contains(describe(err), "--controlplane-cert)") {
+		t.Errorf("with a certificate of somebody else's: %v", err)
+	}
 	if said, err := askHealth(t.Context(), "grpcs://"+addr, certfile.Client{CA: f.file("ca.pem")}); err != nil {
 		t.Errorf("its health, without a certificate: %s, %v", said, err)
 	}

@@ -78,8 +78,11 @@ func lastTrouble(ctx context.Context, conn *grpc.ClientConn, addresses []string)
 		return "the connection is taken, and nothing is said on it"
 	case strings.Contains(text, "looked like an HTTP/1.1 header"):
 		return "that is no gRPC API, which is at another port, 8002 by default"
-	case strings.HasPrefix(text, "error reading server preface"):
-		return text + " (does it want TLS? see --controlplane-tls)"
+	case strings.Contains(text, "remote error: tls: "):
+		return text + " (does it want a client certificate, or another one? see --controlplane-cert)"
+	case strings.HasPrefix(text, "error reading server preface"), strings.Contains(text, "broken pipe"), strings.Contains(text, "connection reset by peer"):
+		// What it said in TLS may be lost, if it said something.
+		return text + " (does it want TLS, or a client certificate? see --controlplane-tls, and --controlplane-cert)"
 	}
 	return text
 }
