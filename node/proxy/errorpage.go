@@ -33,11 +33,17 @@ const pageFor = "Signalbox-Error-Page"
 // errorPages are a listener's, compiled. It is nil when there are none.
 type errorPages struct {
 	pages  map[int]*page // 0 for all statuses without one of their own
-	target *url.URL      // nil for none
+	target *errorTarget  // nil for none
+}
+
+// An errorTarget is who is asked for pages. It outlives changes of the
+// listener's record that leave it as it is.
+type errorTarget struct {
+	url    *url.URL
 	asking chan struct{} // has room for those who may ask
 
 	mu   sync.Mutex
-	last map[int]*page // what the target said, by status
+	last map[int]*page // what it said, by status
 }
 
 // A page is the body of an answer, and the headers that say what it is.
@@ -51,7 +57,7 @@ func compilePages(rec *signalboxv1.ErrorPages) (*errorPages, error) {
 	if len(rec.GetPages()) == 0 && rec.GetTarget() == "" {
 		return nil, nil
 	}
-	e := &errorPages{pages: map[int]*page{}, last: map[int]*page{}, asking: make(chan struct{}, maxAsking)}
+	e := &errorPages{pages: map[int]*page{}}
 	for key, p := range rec.GetPages() {
 		status, _ := strconv.Atoi(key) // 0 for "error"
 		e.pages[status] = &page{body: p.GetBody(), contentType: p.GetContentType()}
@@ -60,12 +66,18 @@ func compilePages(rec *signalboxv1.ErrorPages) (*errorPages, error) {
 		}
 	}
 	if rec.GetTarget() != "" {
-		var err error
-		if e.target, err = rules.ErrorTarget(rec.GetTarget()); err != nil {
+		at, err := rules.ErrorTarget(rec.GetTarget())
+		if err != nil {
 			return nil, err
 		}
+		e.target = &errorTarget{url: at, last: map[int]*page{}, asking: make(chan struct{}, maxAsking)}
 	}
 	return e, nil
+}
+
+// sameTarget tells whether both ask the same target.
+func (e *errorPages) sameTarget(o *errorPages) bool {
+	return e.target != nil && o.target != nil && e.target.url.String() == o.target.url.String()
 }
 
 // paged tells whether a failure is one that pages are for.
@@ -78,12 +90,12 @@ func (x *exchange) page(f *failure) *page {
 		return nil
 	}
 	if e.target != nil && x.r.Header[pageFor] == nil {
-		asked, err := e.ask(x.r.Context(), x.front.handler.pages, f.status, x.r.RequestURI)
+		asked, err := e.target.ask(x.r.Context(), x.front.handler.pages, f.status, x.r.RequestURI)
 		if err == nil {
 			return asked
 		}
 		x.front.handler.cfg.Log.Debug("no error page from the error target", "status", f.status, "err", err)
-		if stale := e.kept(f.status); stale != nil {
+		if stale := e.target.kept(f.status); stale != nil {
 			return stale
 		}
 	}
@@ -94,7 +106,7 @@ func (x *exchange) page(f *failure) *page {
 }
 
 // kept is the page that the target last gave for a status.
-func (e *errorPages) kept(status int) *page {
+func (e *errorTarget) kept(status int) *page {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.last[status]
@@ -106,7 +118,7 @@ var (
 )
 
 // ask gets the page for a status from the target.
-func (e *errorPages) ask(ctx context.Context, client *http.Client, status int, uri string) (*page, error) {
+func (e *errorTarget) ask(ctx context.Context, client *http.Client, status int, uri string) (*page, error) {
 	select {
 	case e.asking <- struct{}{}:
 		defer func() { <-e.asking }()
@@ -115,7 +127,7 @@ func (e *errorPages) ask(ctx context.Context, client *http.Client, status int, u
 	}
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	at := *e.target
+	at := *e.url
 	at.Path = strings.TrimSuffix(at.Path, "/") + "/" + strconv.Itoa(status)
 	at.RawPath = ""
 	at.RawQuery = "url=" + url.QueryEscape(uri)

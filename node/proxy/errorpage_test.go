@@ -97,6 +97,40 @@ func TestTheErrorTargetIsAskedForPages(t *testing.T) {
 	}
 }
 
+func TestAPageThatWasGivenOutlivesChangesOfTheListener(t *testing.T) {
+	n := plain(t)
+	var down atomic.Bool
+	target := web(t, func(w http.ResponseWriter, _ *http.Request) {
+		if down.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = fmt.Fprint(w, "given")
+	})
+	record := func(at string, details bool) *signalboxv1.Listener {
+		return &signalboxv1.Listener{Name: "public", ErrorDetails: details, ErrorPages: &signalboxv1.ErrorPages{
+			Target: at, Pages: map[string]*signalboxv1.ErrorPage{"error": {Body: []byte("own")}},
+		}}
+	}
+	n.listener(record(target, false))
+	n.closing("GET", "/none")
+	down.Store(true)
+	for _, c := range []struct {
+		name string
+		rec  *signalboxv1.Listener
+		want string
+	}{
+		{"the same record", record(target, false), "given"},
+		{"another field", record(target, true), "given"},
+		{"another target", record(target+"/other", true), "own"},
+		{"the first target again", record(target, true), "own"},
+	} {
+		n.handler.SetListeners(map[string]*signalboxv1.Listener{"public": c.rec, "other": {Name: "other"}})
+		if _, body := n.closing("GET", "/none"); body != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, body, c.want)
+		}
+	}
+}
+
 func TestWhatAClientAsksForIsNotLoggedWhenTheErrorTargetFails(t *testing.T) {
 	for name, target := range map[string]string{
 		"nobody listens":      "http://127.0.0.1:1",

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 
 	"signalbox/node/report"
@@ -114,13 +116,21 @@ func (h *Handler) SetListeners(recs map[string]*signalboxv1.Listener) (rejected 
 	rules := make(map[string]*listener, len(recs))
 	rejected = map[string]error{}
 	for name, rec := range recs {
+		old := h.rules[name]
+		if old != nil && proto.Equal(old.said, rec) {
+			rules[name] = old
+			continue
+		}
 		l, err := compile(rec)
+		switch {
+		case err == nil:
+			l.follow(old)
+			rules[name] = l
+		case old != nil:
+			rules[name] = old
+		}
 		if err != nil {
 			rejected[name] = err
-			l = h.rules[name]
-		}
-		if l != nil {
-			rules[name] = l
 		}
 	}
 	h.rules = rules

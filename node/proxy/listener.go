@@ -17,6 +17,8 @@ const defaultIdle = 75 * time.Second
 
 // A listener is a listener's record, compiled. It never changes.
 type listener struct {
+	// said is the record; nil of the defaults.
+	said    *signalboxv1.Listener
 	trusted []netip.Prefix
 	// trustUnix says that peers on unix sockets are trusted.
 	trustUnix bool
@@ -49,6 +51,7 @@ func compile(rec *signalboxv1.Listener) (*listener, error) {
 		return nil, err
 	}
 	l := &listener{
+		said:      rec,
 		defaults:  route.Defaults(rec.GetRouteDefaults()),
 		allowed:   map[string]bool{},
 		details:   rec.GetErrorDetails(),
@@ -83,6 +86,15 @@ func compile(rec *signalboxv1.Listener) (*listener, error) {
 		l.allowed[http.CanonicalHeaderKey(name)] = true
 	}
 	return l, nil
+}
+
+// follow makes l, which is new, the successor of the listener that had its name
+// until now, if there was one: an error target that stays goes on with the
+// pages it gave and the questions it is being asked.
+func (l *listener) follow(old *listener) {
+	if old != nil && l.pages != nil && old.pages != nil && l.pages.sameTarget(old.pages) {
+		l.pages.target = old.pages.target
+	}
 }
 
 // allows tells whether a header passes in spite of its name; "*" lets all.
