@@ -14,7 +14,7 @@ func (cp *ControlPlane) forget(ctx context.Context) error {
 	for {
 		view, next := cp.replica.Now()
 		if seen != nil && view != nil && seen.Version.Epoch == view.Version.Epoch {
-			// What is not told any more stays listed.
+			// What is not told any more is heard of from other replicas.
 			_ = view.Since(seen.Version.Revision, func(*store.Record) {}, func(key store.Key) {
 				if key.Kind == store.KindNode {
 					cp.nodes.Forget(key.Name)

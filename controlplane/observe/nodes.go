@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -27,9 +28,12 @@ import (
 type Nodes struct {
 	mu    sync.Mutex
 	nodes map[string]*node
-	seq   uint64        // counts changes of standing
-	moved chan struct{} // closed and replaced when seq grows
-	now   func() time.Time
+	// forgotten are the epochs of those that were forgotten and are not known
+	// again, by name; at most maxForgotten.
+	forgotten map[string]int64
+	seq       uint64        // counts changes of standing
+	moved     chan struct{} // closed and replaced when seq grows
+	now       func() time.Time
 
 	waiting waiting
 }
@@ -62,7 +66,7 @@ type refusal struct {
 
 // NewNodes returns a Nodes that knows none.
 func NewNodes() *Nodes {
-	return &Nodes{nodes: map[string]*node{}, moved: make(chan struct{}), now: time.Now, waiting: newWaiting()}
+	return &Nodes{nodes: map[string]*node{}, forgotten: map[string]int64{}, moved: make(chan struct{}), now: time.Now, waiting: newWaiting()}
 }
 
 // ErrReplaced says that a newer process goes by the node's name.
@@ -250,15 +254,32 @@ func (ns *Nodes) Unheard() []string {
 
 // Forget drops a node that is neither live nor linked, and reports whether it
 // was known.
-func (ns *Nodes) Forget(name string) bool {
+func (ns *Nodes) Forget(name string) bool { return ns.ForgetUpTo(name, math.MaxInt64) }
+
+// ForgetUpTo is Forget of a node whose process is none newer than epoch's.
+func (ns *Nodes) ForgetUpTo(name string, epoch int64) bool {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	n, ok := ns.nodes[name]
-	if !ok || n.link != nil || n.lease != nil {
+	if !ok || n.link != nil || n.lease != nil || n.epoch > epoch {
 		return false
 	}
 	delete(ns.nodes, name)
+	if len(ns.forgotten) < maxForgotten {
+		ns.forgotten[name] = n.epoch
+	}
 	return true
+}
+
+// maxForgotten is how many nodes others can be told to forget.
+const maxForgotten = 1000
+
+// Forgotten returns the epochs of the nodes that were forgotten and are not
+// known again, by their names.
+func (ns *Nodes) Forgotten() map[string]int64 {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return maps.Clone(ns.forgotten)
 }
 
 // Changed returns the names of the nodes whose standing changed after a point
@@ -285,6 +306,7 @@ func (ns *Nodes) get(name string) *node {
 	if !ok {
 		n = &node{name: name, rejections: map[store.Key]refusal{}}
 		ns.nodes[name] = n
+		delete(ns.forgotten, name)
 	}
 	return n
 }

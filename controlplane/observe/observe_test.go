@@ -385,3 +385,34 @@ func TestTold(t *testing.T) {
 		t.Errorf("told of a process that is not the node: %v", older.GetServing())
 	}
 }
+
+// Who was forgotten is told until the node is known again; a process that is
+// newer than the one that was forgotten stays.
+func TestWhatWasForgottenIsTold(t *testing.T) {
+	ns := observe.NewNodes()
+	lost := func(epoch int64) {
+		t.Helper()
+		link, err := ns.Join(&signalboxv1.Hello{Node: "a", Epoch: epoch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ns.ForgetUpTo("a", epoch) {
+			t.Error("one that has a stream is forgotten")
+		}
+		if got := ns.Forgotten(); len(got) != 0 {
+			t.Errorf("told is %v, of one that is there", got)
+		}
+		link.Leave(false)
+	}
+	lost(5)
+	if ns.ForgetUpTo("a", 4) || !ns.ForgetUpTo("a", 5) || ns.Get("a", nil) != nil {
+		t.Error("not the one that was meant is forgotten")
+	}
+	if got := ns.Forgotten(); len(got) != 1 || got["a"] != 5 {
+		t.Errorf("told is %v", got)
+	}
+	lost(6)
+	if ns.ForgetUpTo("a", 5) || ns.Get("a", nil) == nil {
+		t.Error("a newer process is forgotten")
+	}
+}

@@ -34,6 +34,10 @@ type Nodes interface {
 	Unheard() []string
 	// Told adds what a node of this replica's says of itself to its lease.
 	Told(lease *signalboxv1.NodeLease, node string)
+	// Forgotten returns the epochs of lost nodes that were forgotten, by name.
+	Forgotten() map[string]int64
+	// ForgetUpTo forgets a node that is lost, unless its epoch is above this.
+	ForgetUpTo(node string, epoch int64) bool
 }
 
 // Config is what a replica says of itself.
@@ -63,9 +67,10 @@ type Presence struct {
 	wanted  map[string]hold
 	holds   Token // counts
 	linger  map[string]*time.Timer
-	dirty   map[string]bool     // nodes whose note may not be as wanted
-	kick    chan struct{}       // wakes keep; holds one
-	unheard map[string][]string // by replica, the nodes that do not reach it
+	dirty   map[string]bool             // nodes whose note may not be as wanted
+	kick    chan struct{}               // wakes keep; holds one
+	unheard map[string][]string         // by replica, the nodes that do not reach it; none is empty
+	forgot  map[string]map[string]int64 // by replica, the nodes it has forgotten; none is ever changed
 	members map[string]*signalboxv1.MemberLease
 	listed  *signalboxv1.Members // the members as nodes are told; never changed, but replaced
 	moved   chan struct{}        // closed and replaced when session or members change
@@ -79,7 +84,7 @@ func New(config Config, notes store.Notes, log *slog.Logger, nodes Nodes) *Prese
 	return &Presence{
 		config: config, notes: notes, log: log, nodes: nodes, descs: newDescs(),
 		wanted: map[string]hold{}, linger: map[string]*time.Timer{}, dirty: map[string]bool{}, kick: make(chan struct{}, 1),
-		unheard: map[string][]string{}, members: map[string]*signalboxv1.MemberLease{}, listed: &signalboxv1.Members{}, moved: make(chan struct{}),
+		unheard: map[string][]string{}, forgot: map[string]map[string]int64{}, members: map[string]*signalboxv1.MemberLease{}, listed: &signalboxv1.Members{}, moved: make(chan struct{}),
 	}
 }
 

@@ -23,9 +23,11 @@ type heard struct {
 	moved  chan struct{}
 }
 
-// Unheard and Told belong to nodes that are looked at elsewhere.
+// Unheard and the others belong to nodes that are looked at elsewhere.
 func (h *heard) Unheard() []string                   { return nil }
 func (h *heard) Told(*signalboxv1.NodeLease, string) {}
+func (h *heard) Forgotten() map[string]int64         { return nil }
+func (h *heard) ForgetUpTo(string, int64) bool       { return false }
 
 func (h *heard) Leased(node string, lease *signalboxv1.NodeLease) {
 	h.mu.Lock()

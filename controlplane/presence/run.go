@@ -84,8 +84,8 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 	// Nothing that is written under the session may take longer than it lasts.
 	held, end := whileHeld(ctx, session)
 	defer end()
-	var again <-chan time.Time // nil while every note is as wanted
-	var missed []string        // the nodes that the others know not to reach this replica
+	var again <-chan time.Time          // nil while every note is as wanted
+	var noted *signalboxv1.UnheardNodes // what the others know of nodes that do not reach this replica, nil for nothing
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -95,7 +95,8 @@ func (p *Presence) keep(ctx context.Context, session store.Session) {
 		case <-again:
 			again = p.write(held, session)
 		case <-look.C:
-			missed = p.miss(held, session, missed)
+			p.forget()
+			noted = p.miss(held, session, noted)
 		case <-held.Done():
 			if ctx.Err() == nil {
 				p.lost.Add(1)

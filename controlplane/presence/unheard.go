@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,22 +46,40 @@ func (p *Presence) isUnheard(node string) bool {
 	return false
 }
 
-// miss brings this replica's note of the nodes that do not reach it up to
-// date, and returns which they are by that.
-func (p *Presence) miss(ctx context.Context, session store.Session, noted []string) []string {
+// forget forgets the lost nodes that others have forgotten. Mostly it has, and
+// heard why; but who was cut off from the store for long may have missed it, or
+// hears that a node is lost only after that.
+func (p *Presence) forget() {
+	p.mu.Lock()
+	forgot := slices.Collect(maps.Values(p.forgot))
+	p.mu.Unlock()
+	for _, nodes := range forgot {
+		for node, epoch := range nodes {
+			p.nodes.ForgetUpTo(node, epoch)
+		}
+	}
+}
+
+// miss brings this replica's note of the nodes that do not reach it, and of
+// those it has forgotten, up to date, and returns what it says, nil for nothing.
+func (p *Presence) miss(ctx context.Context, session store.Session, noted *signalboxv1.UnheardNodes) *signalboxv1.UnheardNodes {
 	names := p.nodes.Unheard()
 	p.mu.Lock()
 	names = slices.DeleteFunc(names, func(node string) bool { return p.wanted[node].lease != nil }) // gone, if it lingers
 	p.mu.Unlock()
-	if slices.Equal(names, noted) {
+	note := &signalboxv1.UnheardNodes{Nodes: names, Forgotten: p.nodes.Forgotten()}
+	if len(names)+len(note.Forgotten) == 0 {
+		note = nil
+	}
+	if proto.Equal(note, noted) {
 		return noted
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.config.TTL)
 	defer cancel()
-	value, err := proto.Marshal(&signalboxv1.UnheardNodes{Nodes: names})
+	value, err := proto.Marshal(note)
 	switch {
 	case err != nil:
-	case len(names) == 0:
+	case note == nil:
 		err = session.Remove(ctx, unheardPrefix+p.config.ID)
 	default:
 		err = session.Put(ctx, unheardPrefix+p.config.ID, value)
@@ -69,19 +88,21 @@ func (p *Presence) miss(ctx context.Context, session store.Session, noted []stri
 		p.log.Warn("nodes that do not reach this control plane not asked for; trying again", "err", err)
 		return noted
 	}
-	return names
+	return note
 }
 
 // applyUnheard takes note of the nodes that do not reach another replica, and
-// adds what they acknowledged to the leases of those that this one feeds.
+// adds what they acknowledged to the leases of those that this one feeds; and of
+// the nodes that another has forgotten.
 func (p *Presence) applyUnheard(ch store.NoteChange) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ch.Whole {
 		clear(p.unheard)
+		clear(p.forgot)
 	}
 	for _, name := range ch.Gone {
-		delete(p.unheard, strings.TrimPrefix(name, unheardPrefix))
+		p.heardOf(strings.TrimPrefix(name, unheardPrefix), nil)
 	}
 	for _, n := range ch.Put {
 		m := new(signalboxv1.UnheardNodes)
@@ -89,8 +110,7 @@ func (p *Presence) applyUnheard(ch store.NoteChange) error {
 			p.log.Error("note of unheard nodes unreadable, left out", "note", n.Name, "err", err)
 			continue
 		}
-		slices.Sort(m.Nodes)
-		p.unheard[strings.TrimPrefix(n.Name, unheardPrefix)] = m.GetNodes()
+		p.heardOf(strings.TrimPrefix(n.Name, unheardPrefix), m)
 		for _, node := range m.GetNodes() {
 			if p.feeds(node) {
 				p.touch(node)
@@ -98,4 +118,16 @@ func (p *Presence) applyUnheard(ch store.NoteChange) error {
 		}
 	}
 	return nil
+}
+
+// heardOf takes note of what a replica says, nil for nothing. p.mu is held.
+func (p *Presence) heardOf(replica string, m *signalboxv1.UnheardNodes) {
+	delete(p.unheard, replica)
+	delete(p.forgot, replica)
+	if slices.Sort(m.GetNodes()); len(m.GetNodes()) > 0 {
+		p.unheard[replica] = m.GetNodes()
+	}
+	if len(m.GetForgotten()) > 0 && replica != p.config.ID {
+		p.forgot[replica] = m.GetForgotten()
+	}
 }

@@ -137,11 +137,14 @@ func (x *NodeLease) GetReady() bool {
 
 // UnheardNodes is the note that a control plane keeps under its own lease, as
 // "unheard/ID", while there are nodes that others vouch for and that have no
-// stream to it. No service returns it.
+// stream to it, or nodes that it has forgotten. No service returns it.
 type UnheardNodes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Nodes are their names, in order.
-	Nodes         []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Nodes are the names of those that have no stream to it, in order.
+	Nodes []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Forgotten are the epochs of nodes that were lost and that operators had it
+	// forget, by their names: for replicas that missed it.
+	Forgotten     map[string]int64 `protobuf:"bytes,2,rep,name=forgotten,proto3" json:"forgotten,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -179,6 +182,13 @@ func (*UnheardNodes) Descriptor() ([]byte, []int) {
 func (x *UnheardNodes) GetNodes() []string {
 	if x != nil {
 		return x.Nodes
+	}
+	return nil
+}
+
+func (x *UnheardNodes) GetForgotten() map[string]int64 {
+	if x != nil {
+		return x.Forgotten
 	}
 	return nil
 }
@@ -261,9 +271,13 @@ const file_signalbox_v1_lease_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eListenersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"$\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xab\x01\n" +
 	"\fUnheardNodes\x12\x14\n" +
-	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"R\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\x12G\n" +
+	"\tforgotten\x18\x02 \x03(\v2).signalbox.v1.UnheardNodes.ForgottenEntryR\tforgotten\x1a<\n" +
+	"\x0eForgottenEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"R\n" +
 	"\vMemberLease\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12)\n" +
 	"\x10software_version\x18\x02 \x01(\tR\x0fsoftwareVersionB\x9d\x01\n" +
@@ -282,26 +296,28 @@ func file_signalbox_v1_lease_proto_rawDescGZIP() []byte {
 	return file_signalbox_v1_lease_proto_rawDescData
 }
 
-var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_signalbox_v1_lease_proto_goTypes = []any{
 	(*NodeLease)(nil),    // 0: signalbox.v1.NodeLease
 	(*UnheardNodes)(nil), // 1: signalbox.v1.UnheardNodes
 	(*MemberLease)(nil),  // 2: signalbox.v1.MemberLease
 	nil,                  // 3: signalbox.v1.NodeLease.LabelsEntry
 	nil,                  // 4: signalbox.v1.NodeLease.ListenersEntry
-	(*Version)(nil),      // 5: signalbox.v1.Version
-	(*Rejection)(nil),    // 6: signalbox.v1.Rejection
+	nil,                  // 5: signalbox.v1.UnheardNodes.ForgottenEntry
+	(*Version)(nil),      // 6: signalbox.v1.Version
+	(*Rejection)(nil),    // 7: signalbox.v1.Rejection
 }
 var file_signalbox_v1_lease_proto_depIdxs = []int32{
 	3, // 0: signalbox.v1.NodeLease.labels:type_name -> signalbox.v1.NodeLease.LabelsEntry
 	4, // 1: signalbox.v1.NodeLease.listeners:type_name -> signalbox.v1.NodeLease.ListenersEntry
-	5, // 2: signalbox.v1.NodeLease.serving:type_name -> signalbox.v1.Version
-	6, // 3: signalbox.v1.NodeLease.rejections:type_name -> signalbox.v1.Rejection
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 2: signalbox.v1.NodeLease.serving:type_name -> signalbox.v1.Version
+	7, // 3: signalbox.v1.NodeLease.rejections:type_name -> signalbox.v1.Rejection
+	5, // 4: signalbox.v1.UnheardNodes.forgotten:type_name -> signalbox.v1.UnheardNodes.ForgottenEntry
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_lease_proto_init() }
@@ -316,7 +332,7 @@ func file_signalbox_v1_lease_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_signalbox_v1_lease_proto_rawDesc), len(file_signalbox_v1_lease_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
