@@ -59,8 +59,9 @@ type Config struct {
 	WaitTimeout time.Duration
 	// MaxBody bounds a POST's body, in bytes. Default 8 MiB.
 	MaxBody int64
-	// AnonymousKey is the API key of requests that bring none, for CHP's mode
-	// without a token. Default: they are refused.
+	// AnonymousKey is the API key of all requests, for CHP's mode without a
+	// token: whatever they bring is passed over, as CHP does, for JupyterHub
+	// brings something in any case. Default: each must bring its own.
 	AnonymousKey string
 	// Observe is told of every call once it was answered. Nil means that nobody
 	// is.
@@ -136,7 +137,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		text(w, http.StatusMethodNotAllowed, "Method not supported")
 		return
 	}
-	ctx, ok := credential.Outgoing(r.Context(), r.Header, h.cfg.AnonymousKey)
+	ctx, ok := h.asCaller(r)
 	if !ok {
 		w.WriteHeader(http.StatusForbidden)
 		return
@@ -146,6 +147,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	if err := do(w, r.WithContext(ctx), spec.key); err != nil {
 		h.fail(w, r, err)
 	}
+}
+
+// asCaller returns the context of calls that are made in a request's name, and
+// false if it brings no key that it needs.
+func (h *Handler) asCaller(r *http.Request) (context.Context, bool) {
+	header := r.Header
+	if h.cfg.AnonymousKey != "" {
+		header = http.Header{credential.RequestID: header[credential.RequestID]}
+	}
+	return credential.Outgoing(r.Context(), header, h.cfg.AnonymousKey)
 }
 
 // method says what to do for a method, or nothing.
