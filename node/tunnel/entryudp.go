@@ -1,0 +1,163 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+
+	"signalbox/node/tunnel/link"
+)
+
+const (
+	// maxUDPUsers bounds UDP sessions where the URL has no slots.
+	maxUDPUsers = 16_384
+	// maxQueue bounds the datagrams of a user that wait to be carried on; what
+	// comes when it is full is lost, as datagrams are.
+	maxQueue = 128
+	// small is the capacity of buffers that most datagrams fit into.
+	small = 2048
+)
+
+// smalls are buffers of waiting datagrams that are not long.
+var smalls = sync.Pool{New: func() any {
+	b := make([]byte, 0, small)
+	return &b
+}}
+
+// udpUsers are the users of one socket, each with a stream of its own.
+type udpUsers struct {
+	*entry
+	socket *net.UDPConn
+
+	mu    sync.Mutex // guards what follows
+	users map[netip.AddrPort]*udpUser
+}
+
+// newUDPUsers returns the users of a socket.
+func newUDPUsers(e *entry, socket *net.UDPConn) *udpUsers {
+	return &udpUsers{entry: e, socket: socket, users: map[netip.AddrPort]*udpUser{}}
+}
+
+// serve takes datagrams until ctx ends.
+func (us *udpUsers) serve(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	buf := make([]byte, link.MaxDatagram+1)
+	for {
+		n, from, err := us.socket.ReadFromUDPAddrPort(buf)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		if err != nil { // of a datagram that was sent, or one that did not fit
+			us.log.repeat(slog.LevelWarn, "udp", fmt.Sprintf("Read of UDP failed: %v", err))
+			continue
+		}
+		u, fresh := us.user(from)
+		if u == nil {
+			continue
+		}
+		if fresh {
+			running.Go(func() { us.carry(ctx, u) })
+		}
+		u.put(buf[:n])
+	}
+}
+
+// user returns the user at an address, nil if there can be none more.
+func (us *udpUsers) user(from netip.AddrPort) (u *udpUser, fresh bool) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if u := us.users[from]; u != nil {
+		return u, false
+	}
+	if len(us.users) >= maxUDPUsers || !us.slots.Take() {
+		us.log.user(slog.LevelWarn, fmt.Sprintf("Datagrams of %s refused: %v", from, errFull))
+		return nil, false
+	}
+	u = &udpUser{socket: us.socket, from: from, queue: make(chan *[]byte, maxQueue), closed: make(chan struct{})}
+	us.users[from] = u
+	return u, true
+}
+
+// carry serves a user until there was nothing for too long.
+func (us *udpUsers) carry(ctx context.Context, u *udpUser) {
+	defer us.slots.Give()
+	defer us.remove(u)
+	us.inst.Opened(link.UDP)
+	defer us.inst.Closed(link.UDP)
+	far, err := us.udp(ctx, u.from)
+	if err != nil {
+		if ctx.Err() == nil {
+			us.log.user(slog.LevelWarn, fmt.Sprintf("Datagrams of %s lost: %s", u.from, reasonOf(err)))
+		}
+		return
+	}
+	us.log.detail("Starting transfer: %s", u.from)
+	received, sent := us.counts(link.UDP)
+	err = us.carrier.UDP(ctx, u, far, received, sent, us.lost(u.from))
+	us.ended(ctx, link.UDP, u.from, err)
+}
+
+// lost returns what logs datagrams of a user that could not be carried on.
+func (r *run) lost(user fmt.Stringer) func(error) {
+	return func(err error) { r.log.user(slog.LevelWarn, fmt.Sprintf("Datagram of %s lost: %v", user, err)) }
+}
+
+// remove forgets a user, who is a new one with the next datagram.
+func (us *udpUsers) remove(u *udpUser) {
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	if us.users[u.from] == u {
+		delete(us.users, u.from)
+	}
+}
+
+// A udpUser is the near side of one address's datagrams.
+type udpUser struct {
+	socket *net.UDPConn
+	from   netip.AddrPort
+	queue  chan *[]byte
+	closed chan struct{}
+	once   sync.Once
+}
+
+// put hands a datagram to whoever reads, or loses it.
+func (u *udpUser) put(d []byte) {
+	b := smalls.Get().(*[]byte)
+	*b = append((*b)[:0], d...)
+	select {
+	case u.queue <- b:
+	default:
+	}
+}
+
+// Read returns the next datagram.
+func (u *udpUser) Read(p []byte) (int, error) {
+	select {
+	case b := <-u.queue:
+		n := copy(p, *b)
+		if cap(*b) <= small {
+			smalls.Put(b)
+		}
+		return n, nil
+	case <-u.closed:
+		return 0, io.EOF
+	}
+}
+
+// Write sends a datagram to the user.
+func (u *udpUser) Write(p []byte) (int, error) { return u.socket.WriteToUDPAddrPort(p, u.from) }
+
+// Close ends Read.
+func (u *udpUser) Close() error {
+	u.once.Do(func() { close(u.closed) })
+	return nil
+}
