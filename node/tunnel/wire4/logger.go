@@ -1,0 +1,42 @@
+package wire4
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// atMost is how often strangers and lost users make lines of the log.
+const atMost = time.Second
+
+// A logger writes lines that others can cause, so it leaves some out: one in
+// atMost is written. It is safe for concurrent use.
+type logger struct {
+	lines func(slog.Level, string) // may be nil
+
+	mu   sync.Mutex
+	last time.Time
+	left int // out since last
+}
+
+// say writes a line, or counts it.
+func (l *logger) say(level slog.Level, text string) {
+	if l.lines == nil {
+		return
+	}
+	l.mu.Lock()
+	now := time.Now()
+	if now.Sub(l.last) < atMost {
+		l.left++
+		l.mu.Unlock()
+		return
+	}
+	left := l.left
+	l.last, l.left = now, 0
+	l.mu.Unlock()
+	if left > 0 {
+		text = fmt.Sprintf("%s (%d lines before this one were left out)", text, left)
+	}
+	l.lines(level, text)
+}

@@ -1,0 +1,145 @@
+package wire4
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"signalbox/node/tunnel/link"
+)
+
+// Open is of link.Session. A user's address cannot be said. Whether the target
+// was reached is not known, a peer that could not closes the stream.
+func (s *session) Open(ctx context.Context, kind link.Kind, _ string) (link.Stream, error) {
+	if !s.entry() {
+		return nil, errors.New("users come in at the other end of the tunnel")
+	}
+	if kind == link.UDP {
+		return s.openDatagrams()
+	}
+	m, err := s.use(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	return s.stream(m)
+}
+
+// use takes a connection and tells the peer what for.
+func (s *session) use(ctx context.Context, kind link.Kind) (*member, error) {
+	m, err := s.pool.take(ctx, "")
+	if errors.Is(err, link.ErrEnded) {
+		return nil, s.gone()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !s.send(signal{what: open, id: m.id, kind: kind}) {
+		_ = m.Close()
+		return nil, s.gone()
+	}
+	return m, nil
+}
+
+// stream makes a member one that the session closes.
+func (s *session) stream(m *member) (link.Stream, error) {
+	st := &stream{member: m}
+	st.forget = func() { s.untrack(st) }
+	if !s.track(st) {
+		return nil, s.gone()
+	}
+	return st, nil
+}
+
+// A stream is a user's TCP connection.
+type stream struct {
+	*member
+	forget func()
+	once   sync.Once
+}
+
+// Close is of link.Stream.
+func (s *stream) Close() error {
+	s.once.Do(s.forget)
+	return s.member.Close()
+}
+
+// Accept is of link.Session.
+func (s *session) Accept(ctx context.Context) (*link.Request, error) {
+	select {
+	case <-s.done: // first, where there is a request too
+		return nil, s.gone()
+	default:
+	}
+	select {
+	case r := <-s.requests:
+		return r, nil
+	case <-s.done:
+		return nil, s.gone()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// opened does what the peer's signal asks for, without letting others wait.
+func (s *session) opened(sig signal) {
+	if s.entry() {
+		return // nobody who speaks this wire sends it there
+	}
+	select {
+	case s.opening <- struct{}{}:
+	default:
+		s.log.say(slog.LevelWarn, "users come faster than they are taken care of; one is dropped")
+		s.drop(sig.id)
+		return
+	}
+	s.spawn(func() {
+		defer func() { <-s.opening }()
+		s.request(sig)
+	})
+}
+
+// drop closes a connection that is not used after all.
+func (s *session) drop(id string) {
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	if m, err := s.pool.take(gone, id); err == nil {
+		_ = m.Close()
+	}
+}
+
+// request hands a stream that the peer opened to whoever accepts it. The
+// connection may be known here only after the signal that names it.
+func (s *session) request(sig signal) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	m, err := s.pool.take(ctx, sig.id)
+	cancel()
+	if err != nil {
+		if !errors.Is(err, link.ErrEnded) {
+			s.log.say(slog.LevelWarn, "the peer used a connection that is not there; its user is lost")
+		}
+		return
+	}
+	st, err := s.accepted(m, sig.kind)
+	if err != nil {
+		return
+	}
+	r := &link.Request{Kind: sig.kind, Stream: st, Answer: func(err error) {
+		if err != nil { // there is no other word for it
+			_ = st.Close()
+		}
+	}}
+	select {
+	case s.requests <- r:
+	case <-s.done:
+		_ = st.Close()
+	}
+}
+
+// accepted is the stream on a connection that the peer uses.
+func (s *session) accepted(m *member, kind link.Kind) (link.Stream, error) {
+	if kind == link.UDP {
+		return s.acceptDatagram(m)
+	}
+	return s.stream(m)
+}
