@@ -5,11 +5,13 @@
 //	/v1/...            the JSON API, package rest
 //	/v1/events         changes as server-sent events, package sse
 //	/api/...           the API of configurable-http-proxy, package chp
+//	/api/v1/...        the API of a NodePass master, package nodepass; also below
+//	                   other prefixes, and /api/instances and its like
 //	/openapi.json      what all of them take and answer
 //	/docs              the same, to try out in a browser
 //	/healthz, /readyz  is the gateway alive, and does it reach a control plane
 //
-// The last three need no key, all else does. Errors have the shape of the API
+// The last three, and NodePass's docs, need no key, all else does. Errors have the shape of the API
 // whose path it is.
 package gateway
 
@@ -28,6 +30,7 @@ import (
 	"signalbox/gateway/chp"
 	"signalbox/gateway/credential"
 	"signalbox/gateway/docs"
+	"signalbox/gateway/nodepass"
 	"signalbox/gateway/rest"
 	"signalbox/gateway/sse"
 )
@@ -48,8 +51,12 @@ type Config struct {
 	// Default: nobody is.
 	ObserveCHP func(chp.Call)
 	// CHPElsewhere answers paths that no API has as CHP does, where our own
-	// answers would be taken for somebody else's. Default: as /v1 does.
+	// answers would be taken for somebody else's; the NodePass API is one that it
+	// has not, then. Default: as /v1 does.
 	CHPElsewhere bool
+	// NodePass is what the NodePass API can be told. Its Log is the gateway's
+	// where it has none.
+	NodePass nodepass.Config
 	// AllowedOrigins are the origins whose pages may call /v1 from a browser,
 	// each as "https://host", or "*" for all. Default: none.
 	AllowedOrigins []string
@@ -70,17 +77,21 @@ func (c Config) defaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.NodePass.Log == nil {
+		c.NodePass.Log = c.Log
+	}
 	return c
 }
 
 // Gateway answers everything.
 type Gateway struct {
-	v1     http.Handler // rest and events, for whatever origins are allowed
-	events *sse.Handler
-	chp    http.Handler
-	docs   http.Handler
-	health http.Handler
-	log    *slog.Logger
+	v1       http.Handler // rest and events, for whatever origins are allowed
+	events   *sse.Handler
+	chp      http.Handler
+	nodepass *nodepass.Handler // nil where CHP answers elsewhere
+	docs     http.Handler
+	health   http.Handler
+	log      *slog.Logger
 
 	chpElsewhere bool
 
@@ -127,7 +138,10 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 	if g.docs, err = docs.New(cfg.Version); err != nil {
 		return nil, err
 	}
-	return g, nil
+	if !cfg.CHPElsewhere {
+		g.nodepass, err = nodepass.New(conn, cfg.NodePass)
+	}
+	return g, err
 }
 
 // ServeHTTP sends a request to the API whose path it has. It is no
@@ -138,7 +152,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(credential.RequestID, id)
 	}
 	r = withDeadlines(w, r)
-	api := apiOf(r.URL.Path)
+	api := g.apiOf(r.URL.Path)
 	counted, end := g.metrics.begin(w, api)
 	defer end()
 	g.serve(counted, r, api)
@@ -146,19 +160,25 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // The APIs there are, as metrics call them.
 const (
-	apiREST   = "rest"
-	apiEvents = "sse"
-	apiCHP    = "chp"
-	apiDocs   = "docs"
-	apiHealth = "health"
-	apiOther  = "other"
+	apiREST           = "rest"
+	apiEvents         = "sse"
+	apiCHP            = "chp"
+	apiNodePass       = "nodepass"
+	apiNodePassEvents = "nodepass_sse"
+	apiDocs           = "docs"
+	apiHealth         = "health"
+	apiOther          = "other"
 )
 
 // apiOf is the API that has a path.
-func apiOf(path string) string {
+func (g *Gateway) apiOf(path string) string {
 	switch {
 	case path == "/v1/events":
 		return apiEvents
+	case g.nodepass != nil && g.nodepass.Streams(path):
+		return apiNodePassEvents
+	case g.nodepass != nil && g.nodepass.Serves(path):
+		return apiNodePass
 	case below(path, "/v1"):
 		return apiREST
 	case below(path, "/api"):
@@ -178,6 +198,8 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, api string) {
 		g.v1.ServeHTTP(w, r)
 	case apiCHP:
 		g.chp.ServeHTTP(w, r)
+	case apiNodePass, apiNodePassEvents:
+		g.nodepass.ServeHTTP(w, r)
 	case apiDocs:
 		g.docs.ServeHTTP(w, r)
 	case apiHealth:

@@ -11,7 +11,7 @@ import (
 )
 
 // metrics is what is told of requests: by the API they are for, of which there
-// are six, and the class of the status they were answered with.
+// are eight, and the class of the status they were answered with.
 type metrics struct {
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
@@ -23,7 +23,7 @@ func newMetrics() metrics {
 	const prefix = "signalbox_gateway_"
 	return metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "requests_total", Help: "Requests that were answered, by API (rest, sse, chp, docs, health, other) and class of status.",
+			Name: prefix + "requests_total", Help: "Requests that were answered, by API (rest, sse, chp, nodepass, nodepass_sse, docs, health, other) and class of status.",
 		}, []string{"api", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: prefix + "request_duration_seconds", Help: "How long requests took, waits for the nodes included; event streams left out.",
@@ -62,14 +62,14 @@ var _ interface{ GetState() connectivity.State } = (*grpc.ClientConn)(nil)
 // begin counts a request for an API. The writer is to be used for the answer,
 // and end called when that is over.
 func (m *metrics) begin(w http.ResponseWriter, api string) (counted *answer, end func()) {
-	begun := time.Now()
-	if api == apiEvents {
+	begun, streams := time.Now(), api == apiEvents || api == apiNodePassEvents
+	if streams {
 		m.streams.Inc()
 	}
 	counted = &answer{ResponseWriter: w, status: http.StatusOK}
 	return counted, func() {
 		m.requests.WithLabelValues(api, strconv.Itoa(counted.status/100)+"xx").Inc()
-		if api == apiEvents {
+		if streams {
 			m.streams.Dec()
 			return
 		}

@@ -35,7 +35,12 @@ func (g *Gateway) Server(conf *tls.Config) *http.Server {
 }
 
 // Close ends the responses that would not end by themselves.
-func (g *Gateway) Close() { g.events.Close() }
+func (g *Gateway) Close() {
+	g.events.Close()
+	if g.nodepass != nil {
+		g.nodepass.Close()
+	}
+}
 
 // timedBody is a request's body that has to come in time. The server's own
 // timeout for reading is no use: it goes on counting while we wait for nodes,
