@@ -1,0 +1,140 @@
+package tunnel_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"signalbox/node/tunnel"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// alone starts a client without a server that forwards to targets.
+func alone(t *testing.T, targets, parameters string) (m *machine, users string) {
+	t.Helper()
+	m, users = boot(t, tunnel.Config{}), free(t)
+	m.Apply([]tunnel.Wanted{{Name: "one", URL: "client://" + users + "/" + targets + "?" + parameters}})
+	if got := m.state("one", running); got.GetMode() != signalboxv1.InstanceMode_INSTANCE_MODE_SINGLE {
+		t.Errorf("mode %v", got.GetMode())
+	}
+	return m, users
+}
+
+func TestASingleEndForwards(t *testing.T) {
+	_, users := alone(t, answering(t, same).address, "")
+	if got, err := ask(t, users, []byte("hello")); err != nil || string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got := tell(t, users, []byte("3 times"), 3); string(got[2]) != "3 times" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestATargetThatIsDownIsALineAndTheNextIsAsked(t *testing.T) {
+	down := free(t)
+	m, users := alone(t, down+","+answering(t, same).address, "noudp=1")
+	for range 4 {
+		if got, err := ask(t, users, []byte("hello")); err != nil || string(got) != "hello" {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	m, users = alone(t, down, "noudp=1")
+	if got, _ := ask(t, users, []byte("hello")); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	m.until("a line says so", func() bool {
+		return strings.Contains(strings.Join(m.logged(), "\n"), "LOG_LEVEL_WARN Connection of 127.0.0.1") &&
+			strings.Contains(strings.Join(m.logged(), "\n"), "target "+down+": connect: connection refused")
+	})
+	m.state("one", running)
+}
+
+func TestSlotsBoundConnectionsAndSessions(t *testing.T) {
+	to := answering(t, same)
+	m, users := alone(t, to.address, "slot=1")
+	first, err := net.Dial("tcp", users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	m.report("one", "has a user", func(r *signalboxv1.InstanceReport) bool { return r.GetRun().GetTcpConnections() == 1 })
+	second, err := net.Dial("tcp", users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	_ = second.SetDeadline(time.Now().Add(20 * time.Second))
+	if n, err := second.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("the second read %d bytes, %v", n, err)
+	}
+	_ = first.Close()
+	m.report("one", "has no user", func(r *signalboxv1.InstanceReport) bool { return r.GetRun().GetTcpConnections() == 0 })
+	m.until("there is room again", func() bool {
+		got, err := ask(t, users, []byte("hello"))
+		return err == nil && string(got) == "hello"
+	})
+}
+
+func TestTheTargetIsToldWhoTheUserIs(t *testing.T) {
+	_, users := alone(t, answering(t, same).address, "proxy=1&noudp=1")
+	c, err := net.Dial("tcp", users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte("hello"))
+	_ = c.(*net.TCPConn).CloseWrite()
+	got, err := io.ReadAll(bufio.NewReader(c))
+	user, door := c.LocalAddr().(*net.TCPAddr), c.RemoteAddr().(*net.TCPAddr)
+	if want := fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d %d\r\nhello", user.Port, door.Port); string(got) != want || err != nil {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+}
+
+func TestTheExitTellsTheTargetWhoTheUserAtTheEntryIs(t *testing.T) {
+	p := tunnelled(t, flows["users come in at the client"], same, "&proxy=1", "")
+	got, err := ask(t, p.users, []byte("hello"))
+	if err != nil || !strings.HasPrefix(string(got), "PROXY TCP4 127.0.0.1 127.0.0.1 ") || !strings.HasSuffix(string(got), "\r\nhello") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestWhatIsBlockedOrLeftOutDoesNotPass(t *testing.T) {
+	m, users := alone(t, answering(t, same).address, "block=2&noudp=1")
+	if got, _ := ask(t, users, []byte("GET / HTTP/1.1\r\n\r\n")); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	if got, err := ask(t, users, []byte("hello")); string(got) != "hello" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	m.until("a line says so", func() bool { return strings.Contains(strings.Join(m.logged(), "\n"), "its protocol is blocked") })
+	if c, err := net.ListenPacket("udp", users); err != nil {
+		t.Errorf("noudp, and yet: %v", err)
+	} else {
+		_ = c.Close()
+	}
+}
+
+func TestAUDPUserWhoSaysNothingIsForgotten(t *testing.T) {
+	m, users := boot(t, tunnel.Config{UDPIdle: 50 * time.Millisecond}), free(t)
+	m.Apply([]tunnel.Wanted{{Name: "one", URL: "client://" + users + "/" + answering(t, same).address}})
+	m.state("one", running)
+	c, err := net.Dial("udp", users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	buf := make([]byte, 10)
+	for range 2 { // the second time as a new session
+		_, _ = c.Write([]byte("hello"))
+		if n, err := c.Read(buf); string(buf[:n]) != "hello" {
+			t.Fatalf("%q, %v", buf[:n], err)
+		}
+		m.report("one", "has no session", func(r *signalboxv1.InstanceReport) bool { return r.GetRun().GetUdpSessions() == 0 })
+	}
+}
