@@ -17,10 +17,6 @@ const (
 	lingerBytes = 256 << 10
 )
 
-// soon is how long a body must have been coming to count as activity before
-// it is known how the exchange ends.
-const soon = time.Second
-
 // A clientBody is a request's body on its way to an upstream. It is read by a
 // goroutine of the upstream's connection.
 type clientBody struct {
@@ -31,13 +27,14 @@ type clientBody struct {
 	// expected says that the client waits for a 100 before it sends.
 	expected bool
 	atEnd    atomic.Bool
+	use      uploading
 
 	reading sync.Mutex // held while src is read
 }
 
 // newClientBody returns the body of x's request, which has one.
 func newClientBody(x *exchange) *clientBody {
-	b := &clientBody{x: x, src: x.r.Body}
+	b := &clientBody{x: x, src: x.r.Body, use: uploading{x: x}}
 	if x.r.ContentLength < 0 { // a body of known length has no trailers
 		b.trailer = make(http.Header, len(x.r.Trailer))
 		for name := range x.r.Trailer {
@@ -66,7 +63,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	b.reading.Unlock()
 	if n > 0 {
 		b.x.gotten(n)
-		b.x.touch(time.Since(b.x.begun) >= soon)
+		b.use.came()
 	}
 	if errors.Is(err, io.EOF) && !b.atEnd.Load() {
 		if b.trailer != nil {

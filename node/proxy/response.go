@@ -85,6 +85,9 @@ func (x *exchange) start() {
 	x.started, x.dirty = true, true
 	x.answered(x.status)
 	x.touch(x.isActivity())
+	if x.body != nil {
+		x.body.use.decide(x.status < http.StatusBadRequest)
+	}
 	x.w.WriteHeader(x.status)
 }
 
@@ -127,6 +130,12 @@ func (x *exchange) fail(f *failure) {
 		f.status = x.rules.failure
 	}
 	x.failed = f
+	if x.body != nil {
+		if f.broken() {
+			x.body.use.count()
+		}
+		x.body.use.decide(false)
+	}
 	x.front.handler.failures.count(f)
 	ours := f.side == SideUpstream || f.side == SideNetwork || f.side == SideNode
 	if x.served != nil && ours {
