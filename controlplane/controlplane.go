@@ -87,6 +87,7 @@ type ControlPlane struct {
 	config  Config
 	replica *replica.Replica
 	nodes   *observe.Nodes
+	runs    *observe.Instances
 	stand   *presence.Presence
 	tally   *tally.Book
 	keys    *auth.Keys
@@ -98,7 +99,9 @@ type ControlPlane struct {
 func New(c Config) *ControlPlane {
 	m := newMetrics()
 	c.Records, c.Notes = meteredRecords{c.Records, m.store}, meteredNotes{c.Notes, m.store}
-	cp := &ControlPlane{config: c, metrics: m, nodes: observe.NewNodes(), replica: replica.New(c.Records, c.Log)}
+	cp := &ControlPlane{
+		config: c, metrics: m, replica: replica.New(c.Records, c.Log), nodes: observe.NewNodes(), runs: observe.NewInstances(),
+	}
 	cp.tally = tally.New(tally.Config{Exists: cp.exists, Running: cp.nodes.Live, ID: c.ID, Feeder: cp.nodes.Feeder, Log: c.Log})
 	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes)
 	certs := auth.Certificates{Needed: c.NeedCertificate}

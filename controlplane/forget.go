@@ -7,8 +7,9 @@ import (
 	"signalbox/store"
 )
 
-// forget drops nodes that are lost when their records are removed, until ctx
-// ends, and returns its cause. Removals are what every replica hears of.
+// forget drops nodes that are lost, and how instances stood, when their records
+// are removed, until ctx ends, and returns its cause. Removals are what every
+// replica hears of.
 func (cp *ControlPlane) forget(ctx context.Context) error {
 	var seen *replica.View
 	for {
@@ -16,8 +17,11 @@ func (cp *ControlPlane) forget(ctx context.Context) error {
 		if seen != nil && view != nil && seen.Version.Epoch == view.Version.Epoch {
 			// What is not told any more is heard of from other replicas.
 			_ = view.Since(seen.Version.Revision, func(*store.Record) {}, func(key store.Key) {
-				if key.Kind == store.KindNode {
+				switch key.Kind { //nolint:exhaustive // of the others nothing is observed
+				case store.KindNode:
 					cp.nodes.Forget(key.Name)
+				case store.KindInstance:
+					cp.runs.Forget(key.Name)
 				}
 			})
 		}

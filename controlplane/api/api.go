@@ -30,11 +30,14 @@ type Committer interface {
 	Commit(ctx context.Context, txn store.Txn) (store.Revision, error)
 }
 
-// Totals knows what routes carried.
+// Totals knows what routes and instances carried.
 type Totals interface {
 	// Totals returns what nodes report of a route since it was created, at a
 	// revision.
 	Totals(route string, created int64) tally.Totals
+	// InstanceTotals returns what they report of one incarnation of an
+	// instance: its created revision plus its resets.
+	InstanceTotals(name string, incarnation int64) tally.Totals
 }
 
 // Config is what the services are made of.
@@ -46,7 +49,9 @@ type Config struct {
 	Backups store.Backups
 	// Nodes is who is there. Nil: nobody ever is.
 	Nodes *observe.Nodes
-	// Totals is what routes carried. Nil: nothing.
+	// Instances is how instances stand on nodes. Nil: none ever runs.
+	Instances *observe.Instances
+	// Totals is what routes and instances carried. Nil: nothing.
 	Totals Totals
 	// Certifier signs nodes' certificates. Nil: they get none here.
 	Certifier *Certifier
@@ -63,7 +68,7 @@ type Config struct {
 type core struct{ Config }
 
 // Register makes the services of c and registers them: routes, listeners,
-// nodes, their certificates, API keys, events and backups.
+// nodes, their certificates, tunnel instances, API keys, events and backups.
 func Register(r grpc.ServiceRegistrar, c Config) {
 	if c.StoreTimeout == 0 {
 		c.StoreTimeout = 4 * time.Second
@@ -74,11 +79,15 @@ func Register(r grpc.ServiceRegistrar, c Config) {
 	if c.Nodes == nil {
 		c.Nodes = observe.NewNodes()
 	}
+	if c.Instances == nil {
+		c.Instances = observe.NewInstances()
+	}
 	shared := &core{c}
 	signalboxv1.RegisterRouteServiceServer(r, &routes{core: shared})
 	signalboxv1.RegisterListenerServiceServer(r, &listeners{core: shared})
 	signalboxv1.RegisterNodeServiceServer(r, &nodes{core: shared})
 	signalboxv1.RegisterCertificateServiceServer(r, &certificates{core: shared})
+	signalboxv1.RegisterInstanceServiceServer(r, &instances{core: shared})
 	signalboxv1.RegisterApiKeyServiceServer(r, &apiKeys{core: shared})
 	signalboxv1.RegisterEventServiceServer(r, &events{core: shared})
 	signalboxv1.RegisterBackupServiceServer(r, &backups{core: shared})

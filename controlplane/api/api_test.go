@@ -41,6 +41,7 @@ type plane struct {
 	routes    signalboxv1.RouteServiceClient
 	listeners signalboxv1.ListenerServiceClient
 	wanted    signalboxv1.NodeServiceClient
+	instances signalboxv1.InstanceServiceClient
 	keys      signalboxv1.ApiKeyServiceClient
 	events    signalboxv1.EventServiceClient
 }
@@ -116,6 +117,7 @@ func (p *plane) dial(listener *bufconn.Listener) {
 	p.routes = signalboxv1.NewRouteServiceClient(conn)
 	p.listeners = signalboxv1.NewListenerServiceClient(conn)
 	p.wanted = signalboxv1.NewNodeServiceClient(conn)
+	p.instances = signalboxv1.NewInstanceServiceClient(conn)
 	p.keys = signalboxv1.NewApiKeyServiceClient(conn)
 	p.events = signalboxv1.NewEventServiceClient(conn)
 }

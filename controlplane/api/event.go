@@ -77,8 +77,10 @@ var readScopes = map[signalboxv1.Kind]string{
 	signalboxv1.Kind_KIND_LISTENER: "listeners:read",
 	signalboxv1.Kind_KIND_NODE:     "nodes:read",
 	signalboxv1.Kind_KIND_API_KEY:  "keys:read",
+	signalboxv1.Kind_KIND_INSTANCE: "instances:read",
 
 	signalboxv1.Kind_KIND_REVOCATION: "nodes:read",
+	signalboxv1.Kind_KIND_ASSIGNMENT: "instances:read",
 }
 
 // readable are the kinds that a caller is told of, since an event holds the

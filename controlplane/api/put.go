@@ -77,6 +77,11 @@ func (c *core) putOne(ctx context.Context, p *put, validateOnly bool, wait waiti
 		}
 		return txn, also(view)
 	}
+	return c.putAs(ctx, p, validateOnly, wait, plan)
+}
+
+// putAs is putOne with a plan of the caller's own, which plans p.
+func (c *core) putAs(ctx context.Context, p *put, validateOnly bool, wait waiting, plan plan) (*signalboxv1.WriteResult, error) {
 	if validateOnly {
 		defer proto.Reset(p.meta) // it was not written
 		return &signalboxv1.WriteResult{}, tooLarge(c.check(ctx, plan), p.field, "")
@@ -95,6 +100,8 @@ type deletion struct {
 	expected     *int64
 	validateOnly bool
 	waits        waits
+	// also, when given, adds what goes with the record.
+	also func(*replica.View, *store.Txn)
 }
 
 // deleteOne removes one record and says who serves the state without it.
@@ -112,6 +119,9 @@ func (c *core) deleteOne(ctx context.Context, d deletion) (*signalboxv1.WriteRes
 			return txn, notFound(d.key)
 		}
 		planDelete(r, &txn)
+		if d.also != nil {
+			d.also(view, &txn)
+		}
 		return txn, expect(d.key, r, d.expected)
 	}
 	if d.validateOnly {

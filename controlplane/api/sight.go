@@ -57,6 +57,17 @@ func (s *sight) node(name string) *signalboxv1.Node {
 	return n
 }
 
+// wanted is what is wanted of a node, nil for nothing.
+func (s *sight) wanted(name string) *signalboxv1.NodeWanted {
+	if s.view == nil {
+		return nil
+	}
+	if r := s.view.Get(nodeKey(name)); r != nil {
+		return r.Message.(*signalboxv1.Node).GetWanted()
+	}
+	return nil
+}
+
 // revoked is when a node's certificates were last revoked, nil for never.
 func (s *sight) revoked(name string) *timestamppb.Timestamp {
 	if s.view == nil {

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc/encoding"
@@ -135,6 +136,9 @@ func (s *shared) buildSince(view *replica.View, have store.Version) {
 	}
 }
 
+// forAll are the kinds of records that every node is sent.
+var forAll = []store.Kind{store.KindListener, store.KindRoute, store.KindInstance, store.KindAssignment}
+
 // changes returns what changed after have and concerns every node, and the
 // node records among the changes.
 func changes(view *replica.View, have store.Version) (all *signalboxv1.Update, nodes map[store.Key]*store.Record, ok bool) {
@@ -149,7 +153,7 @@ func changes(view *replica.View, have store.Version) (all *signalboxv1.Update, n
 	}, func(k store.Key) {
 		if k.Kind == store.KindNode {
 			nodes[k] = nil
-		} else if k.Kind == store.KindRoute || k.Kind == store.KindListener {
+		} else if slices.Contains(forAll, k.Kind) {
 			all.Removals = append(all.Removals, keyOf(k))
 		}
 	})
@@ -158,7 +162,7 @@ func changes(view *replica.View, have store.Version) (all *signalboxv1.Update, n
 
 func (s *shared) buildWhole(view *replica.View) {
 	all := new(signalboxv1.Update)
-	for _, kind := range []store.Kind{store.KindListener, store.KindRoute} {
+	for _, kind := range forAll {
 		view.Ascend(kind, "", "", func(r *store.Record) bool {
 			all.Upserts = append(all.Upserts, recordOf(r))
 			return true
@@ -220,6 +224,10 @@ func recordOf(r *store.Record) *signalboxv1.Record {
 		return &signalboxv1.Record{Record: &signalboxv1.Record_Route{Route: m}}
 	case *signalboxv1.Listener:
 		return &signalboxv1.Record{Record: &signalboxv1.Record_Listener{Listener: m}}
+	case *signalboxv1.Instance:
+		return &signalboxv1.Record{Record: &signalboxv1.Record_Instance{Instance: m}}
+	case *signalboxv1.Assignment:
+		return &signalboxv1.Record{Record: &signalboxv1.Record_Assignment{Assignment: m}}
 	case *signalboxv1.Node:
 		return &signalboxv1.Record{Record: &signalboxv1.Record_Node{Node: m}}
 	}

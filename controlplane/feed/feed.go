@@ -47,8 +47,14 @@ type Presence interface {
 type Tally interface {
 	Joined(node string, epoch int64)
 	Report(node string, epoch int64, routes []*signalboxv1.RouteReport)
+	ReportInstances(node string, epoch int64, instances []*signalboxv1.InstanceReport)
 	Ended(node string, epoch int64)
 	Left(node string, epoch int64)
+}
+
+// Logs takes in what instances on a node had to say.
+type Logs interface {
+	Add(node string, lines []*signalboxv1.LogLine)
 }
 
 // Config is what a Server is made of.
@@ -58,6 +64,10 @@ type Config struct {
 	Presence Presence
 	Nodes    *observe.Nodes
 	Tally    Tally
+	// Instances is told how instances stand. Nil: nobody is.
+	Instances *observe.Instances
+	// Logs is told what instances say. Nil: nobody is.
+	Logs Logs
 	// MayJoin says whether the caller may be the node of this name; its error
 	// is a gRPC status. Nil means that every caller may.
 	MayJoin func(ctx context.Context, node string) error
@@ -82,6 +92,9 @@ func New(c Config) *Server {
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics()
+	}
+	if c.Instances == nil {
+		c.Instances = observe.NewInstances()
 	}
 	return &Server{Config: c}
 }

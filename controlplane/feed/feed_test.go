@@ -35,17 +35,21 @@ type plane struct {
 	replica *replica.Replica
 	nodes   *observe.Nodes
 	stand   *presence.Presence
-	dial    func(context.Context, string) (net.Conn, error)
-	stop    func()
+	// instances is how those stand, logged what they say.
+	instances *observe.Instances
+	logged    chan string
+	dial      func(context.Context, string) (net.Conn, error)
+	stop      func()
 }
 
 // noTally drops reports.
 type noTally struct{}
 
-func (noTally) Report(string, int64, []*signalboxv1.RouteReport) {}
-func (noTally) Joined(string, int64)                             {}
-func (noTally) Ended(string, int64)                              {}
-func (noTally) Left(string, int64)                               {}
+func (noTally) Report(string, int64, []*signalboxv1.RouteReport)             {}
+func (noTally) ReportInstances(string, int64, []*signalboxv1.InstanceReport) {}
+func (noTally) Joined(string, int64)                                         {}
+func (noTally) Ended(string, int64)                                          {}
+func (noTally) Left(string, int64)                                           {}
 
 func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
 	return startPlaneOver(t, keeper, keeper, keeper, id)
@@ -55,9 +59,11 @@ func startPlane(t testing.TB, keeper *mem.Keeper, id string) *plane {
 // that are followed, and for the head.
 func startPlaneOver(t testing.TB, followed *mem.Keeper, head feed.Head, keeper *mem.Keeper, id string) *plane {
 	log := slog.New(slog.DiscardHandler)
-	p := &plane{t: t, keeper: keeper, replica: replica.New(followed, log), nodes: observe.NewNodes()}
+	p := &plane{t: t, keeper: keeper, replica: replica.New(followed, log), nodes: observe.NewNodes(), instances: observe.NewInstances(), logged: make(chan string, 1)}
 	p.stand = presence.New(presence.Config{ID: id, Address: id + ":1", TTL: time.Second}, keeper, log, p.nodes)
-	server := feed.New(feed.Config{Views: p.replica, Head: head, Presence: p.stand, Nodes: p.nodes, Tally: noTally{}, Log: log})
+	server := feed.New(feed.Config{
+		Views: p.replica, Head: head, Presence: p.stand, Nodes: p.nodes, Instances: p.instances, Tally: noTally{}, Logs: p, Log: log,
+	})
 	ln := bufconn.Listen(1 << 16)
 	g := grpc.NewServer(grpc.ForceServerCodecV2(feed.Codec()))
 	signalboxv1.RegisterFeedServiceServer(g, server)
@@ -79,6 +85,13 @@ func startPlaneOver(t testing.TB, followed *mem.Keeper, head feed.Head, keeper *
 	}
 	p.current()
 	return p
+}
+
+// Add implements feed.Logs.
+func (p *plane) Add(node string, lines []*signalboxv1.LogLine) {
+	for _, l := range lines {
+		p.logged <- node + ": " + l.GetInstance() + ": " + l.GetText()
+	}
 }
 
 func (p *plane) current() *replica.View {

@@ -52,6 +52,7 @@ func newSession(s *Server, stream grpc.BidiStreamingServer[signalboxv1.ConnectRe
 func (ss *session) run() error {
 	ss.log.Info("node connected", "rev", ss.hello.GetServing().GetRevision(), "version", ss.hello.GetSoftwareVersion())
 	ss.Tally.Joined(ss.hello.GetNode(), ss.hello.GetEpoch())
+	ss.Instances.Joined(ss.hello.GetNode(), ss.hello.GetEpoch())
 	received, sent := make(chan error, 1), make(chan error, 1)
 	go func() { received <- ss.receive() }()
 	go func() { sent <- ss.send() }()
@@ -94,6 +95,7 @@ func (ss *session) leave() (goodbye bool) {
 	ss.link.Leave(goodbye)
 	if goodbye {
 		ss.Tally.Ended(node, epoch)
+		ss.Instances.Ended(node, epoch)
 		ss.Presence.Release(node, held)
 	} else {
 		ss.Presence.Linger(node, held)
@@ -115,8 +117,11 @@ func (ss *session) receive() error {
 			ss.acked(m.Ack)
 		case *signalboxv1.ConnectRequest_Report:
 			ss.Metrics.reports.Inc()
-			ss.link.Heard(m.Report.GetReady(), m.Report.OpenStreams)
-			ss.Tally.Report(ss.hello.GetNode(), ss.hello.GetEpoch(), m.Report.GetRoutes())
+			ss.reported(m.Report)
+		case *signalboxv1.ConnectRequest_LogLines:
+			if ss.Logs != nil {
+				ss.Logs.Add(ss.hello.GetNode(), m.LogLines.GetLines())
+			}
 		case *signalboxv1.ConnectRequest_Feed:
 			ss.asked(m.Feed)
 		case *signalboxv1.ConnectRequest_Goodbye:
@@ -129,6 +134,18 @@ func (ss *session) receive() error {
 		default:
 			return status.Error(codes.InvalidArgument, "message: is missing, or of a kind that this control plane does not know")
 		}
+	}
+}
+
+// reported hands on what a report says. Who is told that an instance stands
+// otherwise finds its counters up to date.
+func (ss *session) reported(r *signalboxv1.Report) {
+	node, epoch := ss.hello.GetNode(), ss.hello.GetEpoch()
+	ss.link.Heard(r.GetReady(), r.OpenStreams)
+	ss.Tally.Report(node, epoch, r.GetRoutes())
+	if all := r.GetInstances(); len(all) > 0 {
+		ss.Tally.ReportInstances(node, epoch, all)
+		ss.Instances.Report(node, epoch, all)
 	}
 }
 

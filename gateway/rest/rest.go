@@ -81,6 +81,7 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*API, error) {
 		signalboxv1.RegisterListenerServiceHandlerClient(ctx, mux, signalboxv1.NewListenerServiceClient(over)),
 		signalboxv1.RegisterNodeServiceHandlerClient(ctx, mux, signalboxv1.NewNodeServiceClient(over)),
 		signalboxv1.RegisterCertificateServiceHandlerClient(ctx, mux, signalboxv1.NewCertificateServiceClient(over)),
+		signalboxv1.RegisterInstanceServiceHandlerClient(ctx, mux, signalboxv1.NewInstanceServiceClient(over)),
 		signalboxv1.RegisterApiKeyServiceHandlerClient(ctx, mux, signalboxv1.NewApiKeyServiceClient(over)),
 	)
 }

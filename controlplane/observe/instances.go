@@ -1,0 +1,175 @@
+package observe
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
+
+// Instances keeps how tunnel instances stand on nodes, as those say on their
+// streams. It is safe for concurrent use.
+type Instances struct {
+	mu sync.Mutex
+	// runs by instance and node; nodes has the instances of each node.
+	runs  map[string]map[string]Run
+	nodes map[string]*runner
+	seqs  map[string]uint64 // when an instance's standing last changed
+	seq   uint64            // counts changes of standing
+	moved chan struct{}     // closed and replaced when seq grows
+}
+
+// A Run is how an instance stands on a node.
+type Run struct {
+	// Epoch of the node's process that says it.
+	Epoch int64
+	// Incarnation it is of.
+	Incarnation int64
+	// InstanceRun is what it says; Node is filled in.
+	*signalboxv1.InstanceRun
+}
+
+// runner is one node as far as it runs instances.
+type runner struct {
+	epoch     int64
+	instances map[string]struct{}
+}
+
+// NewInstances returns an Instances that knows of none.
+func NewInstances() *Instances {
+	return &Instances{runs: map[string]map[string]Run{}, nodes: map[string]*runner{}, seqs: map[string]uint64{}, moved: make(chan struct{})}
+}
+
+// Joined says that a node process has a stream to this replica: what an older
+// process of the node ran, it runs no more.
+func (is *Instances) Joined(node string, epoch int64) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	if n := is.nodes[node]; n == nil || n.epoch < epoch {
+		is.drop(node)
+		is.nodes[node] = &runner{epoch: epoch, instances: map[string]struct{}{}}
+	}
+}
+
+// Ended says that a node process is gone.
+func (is *Instances) Ended(node string, epoch int64) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	if n := is.nodes[node]; n != nil && n.epoch <= epoch {
+		is.drop(node)
+	}
+}
+
+// Report takes note of what a node process that has joined says.
+func (is *Instances) Report(node string, epoch int64, reports []*signalboxv1.InstanceReport) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	n := is.nodes[node]
+	if n == nil || n.epoch != epoch {
+		return
+	}
+	for _, r := range reports {
+		before, had := is.runs[r.GetInstance()][node]
+		switch {
+		case had && r.GetIncarnation() < before.Incarnation:
+		case r.GetRun() != nil:
+			run := proto.CloneOf(r.GetRun())
+			run.Node = node
+			if !had && is.runs[r.GetInstance()] == nil {
+				is.runs[r.GetInstance()] = map[string]Run{}
+			}
+			is.runs[r.GetInstance()][node] = Run{Epoch: epoch, Incarnation: r.GetIncarnation(), InstanceRun: run}
+			n.instances[r.GetInstance()] = struct{}{}
+			if !had || differs(before.InstanceRun, run) {
+				is.touch(r.GetInstance())
+			}
+		case had:
+			is.end(r.GetInstance(), node)
+			delete(n.instances, r.GetInstance())
+		}
+	}
+}
+
+// differs reports whether an instance stands otherwise than before. What is
+// only measured does not count.
+func differs(a, b *signalboxv1.InstanceRun) bool {
+	return a.GetState() != b.GetState() || a.GetReason() != b.GetReason() || a.GetStarts() != b.GetStarts() ||
+		a.GetMode() != b.GetMode() || a.GetWire() != b.GetWire()
+}
+
+// Forget drops what is known of an instance that is gone.
+func (is *Instances) Forget(instance string) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	for node := range is.runs[instance] {
+		delete(is.nodes[node].instances, instance)
+	}
+	delete(is.runs, instance)
+	delete(is.seqs, instance)
+}
+
+// Runs returns how an instance stands where it runs, in order of the nodes'
+// names. What was said of an earlier one of its name, before the revision at
+// which it was created, is left out.
+func (is *Instances) Runs(instance string, created int64) []Run {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	var all []Run
+	for _, r := range is.runs[instance] {
+		if r.Incarnation >= created {
+			r.InstanceRun = proto.CloneOf(r.InstanceRun)
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b Run) int { return cmp.Compare(a.Node, b.Node) })
+	return all
+}
+
+// Changed returns the names of the instances whose standing changed after a
+// point (zero: the beginning), the point reached, and a channel that is closed
+// at the next change.
+func (is *Instances) Changed(after uint64) (names []string, now uint64, next <-chan struct{}) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	if after < is.seq {
+		for name, seq := range is.seqs {
+			if seq > after {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+	}
+	return names, is.seq, is.moved
+}
+
+// drop ends all that ran on a node. is.mu is held, here and in what follows.
+func (is *Instances) drop(node string) {
+	n := is.nodes[node]
+	if n == nil {
+		return
+	}
+	for instance := range n.instances {
+		is.end(instance, node)
+	}
+	delete(is.nodes, node)
+}
+
+// end takes a node out of those that run an instance.
+func (is *Instances) end(instance, node string) {
+	delete(is.runs[instance], node)
+	if len(is.runs[instance]) == 0 {
+		delete(is.runs, instance)
+	}
+	is.touch(instance)
+}
+
+// touch says that an instance's standing changed.
+func (is *Instances) touch(instance string) {
+	is.seq++
+	is.seqs[instance] = is.seq
+	close(is.moved)
+	is.moved = make(chan struct{})
+}
