@@ -4,18 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"signalbox/controlplane/auth"
 	"signalbox/node"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
-	"signalbox/store/etcd/embedded"
 )
 
 // chpVersion is the version of configurable-http-proxy that `signalbox chp` is
@@ -32,8 +32,8 @@ const aboutCHP = `Usage: configurable-http-proxy [options]
        signalbox chp [options]
 
 Signalbox in the place of configurable-http-proxy %s: the same flags, the same
-REST API, the same token in CONFIGPROXY_AUTH_TOKEN. It keeps nothing when it
-ends, as CHP, unless --data-dir is given.
+REST API, the same token in CONFIGPROXY_AUTH_TOKEN. Routes are in memory, as
+CHP's, unless --data-dir is given.
 
 Options:
 %s`
@@ -101,6 +101,7 @@ func runCHP(ctx context.Context, args []string, out, errs io.Writer) error {
 
 // run serves until ctx ends.
 func (c *chpFlags) run(ctx context.Context, log *chpLog) error {
+	// 1. what the flags say, before anything is there
 	pages := dirStamp(c.errorPath) // before they are read, so that no change is missed
 	records, err := c.listeners()
 	if err != nil {
@@ -109,88 +110,121 @@ func (c *chpFlags) run(ctx context.Context, log *chpLog) error {
 	if _, err := rules.ParseUpstream(c.target); c.target != "" && err != nil {
 		return fmt.Errorf("--default-target: %w", err)
 	}
-	p, err := c.planeFlags(log)
+	w, err := c.whole(log)
 	if err != nil {
 		return err
 	}
-	conf, err := c.node(log)
-	if err != nil {
-		return err
-	}
-	data, nodeKey, remove, err := c.keep(p)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	if c.pidFile != "" {
-		if err := os.WriteFile(c.pidFile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { //nolint:gosec // others may read it, as CHP's
-			return fmt.Errorf("--pid-file: %w", err)
-		}
-		defer func() { _ = os.Remove(c.pidFile) }()
-	}
-	parts := log.parts()
-	shown, err := new(metricsFlags).listen("chp", true, parts)
-	if err != nil {
-		return err
-	}
-	counts := newCHPMetrics(shown)
-	tell := &chpTeller{log: log, counts: counts}
-	conf.Observe, p.gateway.chp.observe = tell.exchange, tell.call
-	metrics, err := counts.listen(c.metricsAddr(), parts)
-	if err != nil {
-		return err
-	}
-	pl, err := p.check(parts)
-	if err != nil {
-		return err
-	}
-	c.sayFlags(log)
-	defer context.AfterFunc(ctx, func() { sayWhy(ctx, log) })()
 
-	opened := make(chan struct{})
-	pl.opened = opened
-	writer := &chpWriter{key: p.admin}
-	w := &whole{
-		plane: pl, etcd: embedded.Config{DataDir: filepath.Join(data, "etcd"), Unsafe: c.data == ""},
-		nodeKey: nodeKey, node: conf, shown: shown, log: parts,
-		prepare: func(ctx context.Context, pl *plane) error {
-			writer.conn = pl.conn
-			if err := writer.listeners(ctx, records); err != nil {
-				return err
-			}
-			if c.target != "" {
-				return writer.target(ctx, c.target)
-			}
-			return nil
-		},
-		ready: func(ctx context.Context, _ *plane, _ *node.Node) {
-			close(opened)
-			c.sayReady(log)
-			if c.errorPath != "" {
-				c.watchPages(ctx, pages, writer, log)
-			}
-		},
-		beside: []func(context.Context) error{metrics},
+	// 2. what others see of the process
+	if err := c.writePID(); err != nil {
+		return err
 	}
+	defer c.leave()
+	defer endAtSecondSignal(c.leave)()
+	c.sayFlags(log)
+
+	// 3. what happens once its parts are there
+	opened := make(chan struct{})
+	w.plane.opened = opened
+	writer := &chpWriter{key: w.plane.flags.admin}
+	w.prepare = func(ctx context.Context, pl *plane) error {
+		writer.conn = pl.conn
+		return c.prepare(ctx, writer, records)
+	}
+	w.ready = func(ctx context.Context, _ *plane, _ *node.Node) {
+		close(opened)
+		c.sayReady(log)
+		if c.errorPath != "" {
+			c.watchPages(ctx, pages, writer, log)
+		}
+	}
+	w.beside = append(w.beside, func(running context.Context) error {
+		<-running.Done()
+		if ctx.Err() != nil {
+			sayWhy(ctx, log)
+		}
+		return nil
+	})
 	easeCollection()
 	return w.run(ctx)
 }
 
-// keep decides where things are kept and makes the keys, as up does. remove
-// undoes what is not to outlast the process.
-func (c *chpFlags) keep(p *planeFlags) (data, nodeKey string, remove func(), err error) {
-	if c.data != "" {
-		u := upFlags{data: c.data}
-		_, nodeKey, err = u.keys()
-		p.admin = u.plane.admin
-		return c.data, nodeKey, func() {}, err
+// prepare writes what the flags say into the store.
+func (c *chpFlags) prepare(ctx context.Context, to *chpWriter, records []*signalboxv1.Listener) error {
+	if err := to.listeners(ctx, records); err != nil {
+		return err
 	}
-	sweepTemp()
-	if data, err = os.MkdirTemp("", tempPrefix); err != nil {
-		return "", "", nil, fmt.Errorf("a directory for what is kept meanwhile: %w", err)
+	if c.target == "" {
+		return nil
 	}
-	p.admin = auth.NewSecret()
-	return data, auth.NewSecret(), func() { _ = os.RemoveAll(data) }, nil
+	return to.target(ctx, c.target)
+}
+
+// whole is the control plane, the gateway and the node that the flags describe,
+// and who hears of what they do. Of addresses only that of metrics is bound yet.
+func (c *chpFlags) whole(log *chpLog) (*whole, error) {
+	p, err := c.planeFlags(log)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := c.node(log)
+	if err != nil {
+		return nil, err
+	}
+	parts := log.parts()
+	w := &whole{log: parts}
+	if w.open, w.nodeKey, err = c.keep(p, parts); err != nil {
+		return nil, err
+	}
+	if w.shown, err = new(metricsFlags).listen("chp", true, parts); err != nil {
+		return nil, err
+	}
+	counts := newCHPMetrics(w.shown)
+	tell := &chpTeller{log: log, counts: counts}
+	conf.Observe, p.gateway.chp.observe = tell.exchange, tell.call
+	w.node = conf
+	if w.plane, err = p.check(parts); err != nil {
+		return nil, err
+	}
+	metrics, err := counts.listen(c.metricsAddr(), parts)
+	if err != nil {
+		return nil, err
+	}
+	w.beside = append(w.beside, metrics)
+	return w, nil
+}
+
+// keep decides where things are kept and makes the keys: in memory, or in a
+// directory as up does.
+func (c *chpFlags) keep(p *planeFlags, log *slog.Logger) (open func(context.Context) (*store, error), nodeKey string, err error) {
+	if c.data == "" {
+		p.admin = auth.NewSecret()
+		return func(context.Context) (*store, error) { return openMemory(), nil }, auth.NewSecret(), nil
+	}
+	u := upFlags{data: c.data}
+	_, nodeKey, err = u.keys()
+	p.admin = u.plane.admin
+	return func(ctx context.Context) (*store, error) {
+		return openEmbedded(ctx, filepath.Join(c.data, "etcd"), log)
+	}, nodeKey, err
+}
+
+// writePID writes --pid-file.
+func (c *chpFlags) writePID() error {
+	if c.pidFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(c.pidFile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil { //nolint:gosec // others may read it, as CHP's
+		return fmt.Errorf("--pid-file: %w", err)
+	}
+	return nil
+}
+
+// leave removes the file that would say that the process is there still.
+func (c *chpFlags) leave() {
+	if c.pidFile != "" {
+		_ = os.Remove(c.pidFile)
+	}
 }
 
 // planeFlags are a control plane's and its gateway's, for a process alone.
@@ -223,94 +257,4 @@ func (c *chpFlags) planeFlags(log *chpLog) (*planeFlags, error) {
 func exposed() bool {
 	on, err := strconv.ParseBool(os.Getenv("SIGNALBOX_EXPOSE"))
 	return on && err == nil
-}
-
-// sayFlags says what CHP says of its flags, and what of them means nothing.
-func (c *chpFlags) sayFlags(log *chpLog) {
-	if c.ip == "*" {
-		log.warn("Interpreting ip='*' as all-interfaces. Preferred usage is 0.0.0.0 for all IPv4 or '' for all-interfaces.")
-	}
-	if c.rewrite {
-		log.info("AutoRewrite of Location headers enabled.")
-	}
-	if c.origin {
-		log.info("Change Origin of host headers enabled.")
-	}
-	if c.protocolRewrite != "" {
-		log.info("ProtocolRewrite enabled. Rewriting to %s", c.protocolRewrite)
-	}
-	for flag, why := range map[string]string{
-		c.storage: "--storage-backend means nothing here: it is a module of Node.js. Routes are kept over restarts with --data-dir.",
-		c.dhparam: "--ssl-dhparam means nothing here: only elliptic curves are used.",
-	} {
-		if flag != "" {
-			log.warn("%s", why)
-		}
-	}
-	if c.rc4 {
-		log.warn("--ssl-allow-rc4 means nothing here: there is no RC4.")
-	}
-	if c.target != "" {
-		log.info("Adding route / -> %s", bare(c.target))
-	}
-}
-
-// sayReady says where everything is, in CHP's words and order.
-func (c *chpFlags) sayReady(log *chpLog) {
-	to := "(no default)"
-	if c.target != "" {
-		to = bare(c.target)
-	}
-	scheme := func(t chpTLS) string {
-		if t.key != "" {
-			return "https://"
-		}
-		return "http://"
-	}
-	where := func(ip string, port int, socket string) string {
-		if socket != "" {
-			return socket
-		}
-		if ip == "*" {
-			ip = ""
-		}
-		return strconv.Itoa(port) + ":" + ip // in this order
-	}
-	log.info("Proxying %s%s to %s", scheme(c.public), where(c.ip, c.publicPort(), c.socket), to)
-	log.info("Proxy API at %s%s/api/routes", scheme(c.api), where(c.apiIP, c.apiPortNumber(), c.apiSocket))
-	if c.metricsAddr() != "" {
-		port, _ := jsInt(c.metricsPort)
-		log.info("Serve metrics at http://%s/metrics", where(c.metricsIP, port, c.metricsSocket))
-	}
-	if c.redirects() {
-		port, _ := jsInt(c.redirectPort)
-		log.info("Added HTTP to HTTPS redirection from %d to %d", port, c.redirectsTo())
-	}
-	if c.target != "" {
-		log.info("Route added / -> %s", bare(c.target))
-	}
-}
-
-// sayWhy says which signal ends the process.
-func sayWhy(ctx context.Context, log *chpLog) {
-	if strings.Contains(context.Cause(ctx).Error(), "interrupt") { // as os/signal puts it
-		log.warn("Interrupted")
-		return
-	}
-	log.warn("Terminated")
-}
-
-// bare is a URL without what may be secret in it.
-func bare(raw string) string {
-	raw, _, _ = strings.Cut(raw, "?")
-	scheme, rest, ok := strings.Cut(raw, "://")
-	if !ok {
-		return raw
-	}
-	authority, path, slash := strings.Cut(rest, "/")
-	authority = authority[strings.LastIndexByte(authority, '@')+1:]
-	if slash {
-		path = "/" + path
-	}
-	return scheme + "://" + authority + path
 }

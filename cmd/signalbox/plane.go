@@ -138,7 +138,7 @@ func (pl *plane) listen(ctx context.Context, kept *store) (err error) {
 	port := pl.grpc.Addr().(*net.TCPAddr).Port
 	pl.config = controlplane.Config{
 		ID: p.id, Address: p.advertised(ctx, port, log), Version: version,
-		Records: kept.keeper, Notes: kept.keeper, Backups: kept.keeper,
+		Records: kept.keeper, Notes: kept.keeper, Backups: kept.backups,
 		AdminKey: p.admin, CHPToken: p.chp, Certifier: pl.config.Certifier, NeedCertificate: pl.config.NeedCertificate,
 		LeaseTTL: p.lease, ReportInterval: p.reports,
 		Log: log,

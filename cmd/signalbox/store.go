@@ -11,15 +11,21 @@ import (
 
 	"github.com/spf13/pflag"
 
+	keeping "signalbox/store"
 	"signalbox/store/etcd"
 	"signalbox/store/etcd/embedded"
+	"signalbox/store/mem"
 )
 
 // A store is what a control plane keeps things in.
 type store struct {
-	keeper *etcd.Keeper
+	keeper interface {
+		keeping.Records
+		keeping.Notes
+	}
+	backups keeping.Backups // nil where there is nothing to copy
 	// failed says, once, that an etcd in this process has ended by itself. It
-	// is nil for an etcd elsewhere, which may come back.
+	// is nil for an etcd elsewhere, which may come back, and for memory.
 	failed <-chan error
 	// secure is how an etcd elsewhere is reached; nil in the clear.
 	secure *tls.Config
@@ -77,18 +83,21 @@ func (e *etcdFlags) open(log *slog.Logger) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{keeper: keeper, secure: secure, close: func() { _ = keeper.Close() }}, nil
+	return &store{keeper: keeper, backups: keeper, secure: secure, close: func() { _ = keeper.Close() }}, nil
+}
+
+// memoryHistory is how many changes are remembered for followers, which are all
+// in this process: each may be of a route with much data.
+const memoryHistory = 500
+
+// openMemory keeps everything in this process's memory, and so nothing.
+func openMemory() *store {
+	return &store{keeper: mem.Config{History: memoryHistory}.New(), close: func() {}}
 }
 
 // openEmbedded starts an etcd member in this process, alone.
 func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (*store, error) {
-	return openMember(ctx, embedded.Config{DataDir: dir}, log)
-}
-
-// openMember is openEmbedded for one that is configured.
-func openMember(ctx context.Context, c embedded.Config, log *slog.Logger) (*store, error) {
-	c.Logger = log
-	member, err := embedded.Start(ctx, c)
+	member, err := embedded.Start(ctx, embedded.Config{DataDir: dir, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +106,7 @@ func openMember(ctx context.Context, c embedded.Config, log *slog.Logger) (*stor
 		member.Close()
 		return nil, err
 	}
-	return &store{keeper: keeper, failed: member.Failed(), close: func() {
+	return &store{keeper: keeper, backups: keeper, failed: member.Failed(), close: func() {
 		_ = keeper.Close()
 		member.Close()
 	}}, nil

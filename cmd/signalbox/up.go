@@ -19,7 +19,6 @@ import (
 
 	"signalbox/controlplane/auth"
 	"signalbox/node"
-	"signalbox/store/etcd/embedded"
 )
 
 // upFlags are those of `signalbox up`.
@@ -108,7 +107,10 @@ func (u *upFlags) run(ctx context.Context, shown *metrics, out io.Writer, log *s
 	stopped := func() {}
 	defer func() { stopped() }()
 	w := &whole{
-		plane: pl, etcd: embedded.Config{DataDir: filepath.Join(u.data, "etcd")}, node: c, nodeKey: nodeKey, shown: shown, log: log,
+		plane: pl, node: c, nodeKey: nodeKey, shown: shown, log: log,
+		open: func(ctx context.Context) (*store, error) {
+			return openEmbedded(ctx, filepath.Join(u.data, "etcd"), log)
+		},
 		beside: []func(context.Context) error{func(ctx context.Context) error { return u.serveDemo(ctx, log) }},
 		ready: func(ctx context.Context, pl *plane, n *node.Node) {
 			stopped = notifyReady(ctx, log)

@@ -8,15 +8,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"signalbox/node"
-	"signalbox/store/etcd/embedded"
 )
 
 // A whole is everything in one process: a control plane with its gateway, one
-// node, and an etcd of their own.
+// node, and a store of their own.
 type whole struct {
-	plane   *plane          // whose flags are checked, and which listens nowhere yet
-	etcd    embedded.Config // where and how things are kept
-	nodeKey string          // secret of the node's key
+	plane   *plane                                // whose flags are checked, and which listens nowhere yet
+	open    func(context.Context) (*store, error) // opens what things are kept in
+	nodeKey string                                // secret of the node's key
 	// node says what the node does with its traffic; where it is fed from is
 	// filled in.
 	node  node.Config
@@ -35,7 +34,7 @@ type whole struct {
 // does. Nothing outlives it.
 func (w *whole) run(ctx context.Context) error {
 	// 1. what is kept
-	kept, err := openMember(ctx, w.etcd, w.log)
+	kept, err := w.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 // Package mem keeps Signalbox's records in memory. It makes the promises that
-// store/etcd makes, for tests and for trying things out; what it keeps ends
-// with the process.
+// store/etcd makes, for tests and for processes that are to keep nothing, as
+// the drop-in for configurable-http-proxy; what it keeps ends with the process.
 package mem
 
 import (
