@@ -68,6 +68,10 @@ func (r *run) server(ctx context.Context) error {
 	return err
 }
 
+// unable is what a wire's server may have: it says why no client can be served,
+// such as a key that cannot be told in its language.
+type unable interface{ Err() error }
+
 // servers are those of all wires that the URL allows.
 func (r *run) servers(receives tunnelurl.Role, certificate func() (*tls.Certificate, error)) (map[tunnelurl.Wire]Server, error) {
 	servers := map[tunnelurl.Wire]Server{}
@@ -77,7 +81,16 @@ func (r *run) servers(receives tunnelurl.Role, certificate func() (*tls.Certific
 		}
 		conf := r.link(name)
 		conf.Receives, conf.TLS, conf.Certificate = receives, r.url.TLS, certificate
-		servers[name] = w.Serve(conf)
+		s := w.Serve(conf)
+		if u, ok := s.(unable); ok && u.Err() != nil {
+			s.Close()
+			if r.url.Wire == name {
+				return nil, fmt.Errorf("wire=%s: %w", name, u.Err())
+			}
+			r.log.say(slog.LevelWarn, fmt.Sprintf("No client can speak wire %s: %s", name, reasonOf(u.Err())))
+			continue
+		}
+		servers[name] = s
 	}
 	if len(servers) == 0 {
 		return nil, r.notSpoken(r.url.Wire)

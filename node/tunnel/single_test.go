@@ -26,7 +26,7 @@ func alone(t *testing.T, targets, parameters string) (m *machine, users string) 
 
 func TestASingleEndForwards(t *testing.T) {
 	_, users := alone(t, answering(t, same).address, "")
-	if got, err := ask(t, users, []byte("hello")); err != nil || string(got) != "hello" {
+	if got, err := ask(users, []byte("hello")); err != nil || string(got) != "hello" {
 		t.Errorf("%q, %v", got, err)
 	}
 	if got := tell(t, users, []byte("3 times"), 3); string(got[2]) != "3 times" {
@@ -38,12 +38,12 @@ func TestATargetThatIsDownIsALineAndTheNextIsAsked(t *testing.T) {
 	down := free(t)
 	m, users := alone(t, down+","+answering(t, same).address, "noudp=1")
 	for range 4 {
-		if got, err := ask(t, users, []byte("hello")); err != nil || string(got) != "hello" {
+		if got, err := ask(users, []byte("hello")); err != nil || string(got) != "hello" {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
 	m, users = alone(t, down, "noudp=1")
-	if got, _ := ask(t, users, []byte("hello")); len(got) > 0 {
+	if got, _ := ask(users, []byte("hello")); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
 	m.until("a line says so", func() bool {
@@ -74,7 +74,7 @@ func TestSlotsBoundConnectionsAndSessions(t *testing.T) {
 	_ = first.Close()
 	m.report("one", "has no user", func(r *signalboxv1.InstanceReport) bool { return r.GetRun().GetTcpConnections() == 0 })
 	m.until("there is room again", func() bool {
-		got, err := ask(t, users, []byte("hello"))
+		got, err := ask(users, []byte("hello"))
 		return err == nil && string(got) == "hello"
 	})
 }
@@ -97,7 +97,7 @@ func TestTheTargetIsToldWhoTheUserIs(t *testing.T) {
 
 func TestTheExitTellsTheTargetWhoTheUserAtTheEntryIs(t *testing.T) {
 	p := tunnelled(t, flows["users come in at the client"], same, "&proxy=1", "")
-	got, err := ask(t, p.users, []byte("hello"))
+	got, err := ask(p.users, []byte("hello"))
 	if err != nil || !strings.HasPrefix(string(got), "PROXY TCP4 127.0.0.1 127.0.0.1 ") || !strings.HasSuffix(string(got), "\r\nhello") {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -105,10 +105,10 @@ func TestTheExitTellsTheTargetWhoTheUserAtTheEntryIs(t *testing.T) {
 
 func TestWhatIsBlockedOrLeftOutDoesNotPass(t *testing.T) {
 	m, users := alone(t, answering(t, same).address, "block=2&noudp=1")
-	if got, _ := ask(t, users, []byte("GET / HTTP/1.1\r\n\r\n")); len(got) > 0 {
+	if got, _ := ask(users, []byte("GET / HTTP/1.1\r\n\r\n")); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
-	if got, err := ask(t, users, []byte("hello")); string(got) != "hello" || err != nil {
+	if got, err := ask(users, []byte("hello")); string(got) != "hello" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	m.until("a line says so", func() bool { return strings.Contains(strings.Join(m.logged(), "\n"), "its protocol is blocked") })

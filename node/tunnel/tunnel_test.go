@@ -53,7 +53,7 @@ func TestATunnelCarriesTCPAndUDPBothWays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := tunnelled(t, mode, same, "", "")
 			want := bytes.Repeat([]byte("0123456789"), 20_000)
-			if got, err := ask(t, p.users, want); err != nil || !bytes.Equal(got, want) {
+			if got, err := ask(p.users, want); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%d bytes of %d came back, %v", len(got), len(want), err)
 			}
 			for _, d := range tell(t, p.users, []byte("5 times"), 5) {
@@ -98,7 +98,7 @@ func TestCountersMeanWhatNodePassMeans(t *testing.T) {
 // carryTen sends ten bytes over TCP and over UDP, and reads fourteen.
 func carryTen(t *testing.T, users string) {
 	t.Helper()
-	if got, err := ask(t, users, []byte("0123456789")); err != nil || len(got) != 14 {
+	if got, err := ask(users, []byte("0123456789")); err != nil || len(got) != 14 {
 		t.Fatalf("%q, %v", got, err)
 	}
 	tell(t, users, []byte("0123456789"), 1)
@@ -136,7 +136,7 @@ func TestUsersWaitAMomentForASession(t *testing.T) {
 		return err == nil
 	})
 	go func() {
-		got, _ := ask(t, users, []byte("hello"))
+		got, _ := ask(users, []byte("hello"))
 		answered <- string(got)
 	}()
 	m.report("server", "has a user", func(r *signalboxv1.InstanceReport) bool { return r.GetRun().GetTcpConnections() > 0 })
@@ -160,7 +160,7 @@ func TestUsersAreSpreadOverClientsAndGoToOthersWhenOneIsGone(t *testing.T) {
 	m.state("two", running)
 	seen := map[string]int{}
 	m.until("both were asked as often", func() bool {
-		got, err := ask(t, users, []byte("x"))
+		got, err := ask(users, []byte("x"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestUsersAreSpreadOverClientsAndGoToOthersWhenOneIsGone(t *testing.T) {
 	m.Apply(wanted[:2])
 	m.report("two", "ended", func(r *signalboxv1.InstanceReport) bool { return r.GetRun() == nil })
 	for range 4 {
-		if got, err := ask(t, users, []byte("x")); err != nil || string(got) != "one" {
+		if got, err := ask(users, []byte("x")); err != nil || string(got) != "one" {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
