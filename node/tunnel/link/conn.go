@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"net"
+	"time"
 )
 
 // A Conn is a connection whose first bytes can be looked at before it is
@@ -10,10 +11,17 @@ import (
 type Conn struct {
 	net.Conn
 	first *bufio.Reader
+	begun time.Time
 }
 
-// NewConn returns c as a Conn that can look 512 bytes ahead.
-func NewConn(c net.Conn) *Conn { return &Conn{Conn: c, first: bufio.NewReaderSize(c, 512)} }
+// NewConn returns c, which was just accepted, as a Conn that can look 512 bytes
+// ahead.
+func NewConn(c net.Conn) *Conn {
+	return &Conn{Conn: c, first: bufio.NewReaderSize(c, 512), begun: time.Now()}
+}
+
+// Age is how long ago the connection was accepted.
+func (c *Conn) Age() time.Duration { return time.Since(c.begun) }
 
 // Peek returns the next n bytes, at most 512, without taking them; fewer, with
 // the reason, where the connection ends or its read deadline passes first.
