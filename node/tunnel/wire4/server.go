@@ -66,6 +66,10 @@ func NewServer(cfg link.Config) *Server {
 // not change. Every connection is closed then.
 func (s *Server) Err() error { return s.err }
 
+// Expects tells whether a client has shown the key from an IP address, so that
+// connections of it come that begin with silence or with TLS.
+func (s *Server) Expects(ip netip.Addr) bool { return s.client(ip.Unmap().WithZone("")) != nil }
+
 // Sessions are those of new clients. Whoever takes one closes it. It is closed
 // when the server is.
 func (s *Server) Sessions() <-chan link.Session { return s.sessions }
@@ -164,7 +168,9 @@ func (s *Server) unused(conn *link.Conn) bool {
 	if conn.Buffered() > 0 {
 		return false
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(look))
+	// Somebody else may have waited before. What has come is found all the same.
+	wait := max(look-conn.Age(), time.Millisecond)
+	_ = conn.SetReadDeadline(time.Now().Add(wait))
 	_, err := conn.Peek(1)
 	_ = conn.SetReadDeadline(time.Now().Add(handshake))
 	return errors.Is(err, os.ErrDeadlineExceeded)
