@@ -319,6 +319,8 @@ func chpLocations(scheme string) []chpRow {
 	}
 	return append(rows,
 		chpRow{ask: at("303", "http://{A}/w"), status: 303, body: "-", header: "Location: " + scheme + "pub.example:81/w", ours: "303 redirects as the others do", theirs: 303},
+		chpRow{ask: at("302", "http://{A}"), status: 302, body: "-", header: "Location: " + scheme + "pub.example:81/"},
+		chpRow{ask: at("302", "http://{A}?q"), status: 302, body: "-", header: "Location: " + scheme + "pub.example:81/?q"},
 		chpRow{ask: at("302", "/relative"), status: 302, body: "-", header: "Location: /relative"},
 		chpRow{ask: at("302", "http://elsewhere.example/w"), status: 302, body: "-", header: "Location: http://elsewhere.example/w"},
 		chpRow{ask: at("200", "http://{A}/w"), status: 200, body: "-", header: "Location: http://{A}/w"},

@@ -35,6 +35,9 @@ func (x *exchange) rewriteLocation(res *http.Response) {
 	if !leadsTo(was, authority, x.to) {
 		return
 	}
+	if !strings.HasPrefix(tail, "/") {
+		tail = "/" + tail // the same URL as it is usually spelled (RFC 3986, section 6.2.3)
+	}
 	if scheme == "" {
 		scheme = was
 	}

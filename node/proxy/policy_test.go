@@ -99,8 +99,10 @@ func TestLocationsAreRewritten(t *testing.T) {
 		want     string
 	}{
 		{"/host", 302, up + "/w?q#f", "http://pub:81/w?q#f"},
-		{"/host", 303, up + "?q", "http://pub:81?q"},
-		{"/host", 201, "https://" + address, "https://pub:81"},
+		{"/host", 303, up + "?q", "http://pub:81/?q"},
+		{"/host", 201, "https://" + address, "https://pub:81/"},
+		{"/scheme", 302, up + "#f", "https://" + address + "/#f"},
+		{"/never", 302, up, up},
 		{"/host", 301, "HTTP://" + address + "/", "HTTP://pub:81/"},
 		{"/scheme", 307, up + "/w", "https://" + address + "/w"},
 		{"/both", 308, up + "/w", "https://pub:81/w"},
