@@ -30,7 +30,7 @@ func (c *core) write(ctx context.Context, p plan) (store.Version, error) {
 	defer cancel()
 	if view, _ := c.Replica.Now(); view != nil {
 		if txn, err := allowed(ctx, view, p); err == nil {
-			if v, err := c.commit(ctx, view, txn); !isConflict(err) {
+			if v, err := c.commit(ctx, view, txn); !isConflict(err) && !isLimit(err) {
 				return v, err
 			}
 		}
@@ -106,6 +106,13 @@ func summary(txn store.Txn) []any {
 func isConflict(err error) bool {
 	var conflict *store.ConflictError
 	return errors.As(err, &conflict)
+}
+
+// isLimit reports whether a transaction was too large: one made of what is
+// current may need less.
+func isLimit(err error) bool {
+	var limit *store.LimitError
+	return errors.As(err, &limit)
 }
 
 // check does everything that write does but commit.
