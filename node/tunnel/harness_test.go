@@ -28,7 +28,7 @@ const (
 type machine struct {
 	*tunnel.Supervisor
 	t       *testing.T
-	ctx     context.Context
+	over    <-chan struct{} // closed when it has taken too long
 	stop    func()
 	reports map[string]*signalboxv1.InstanceReport // the newest by instance
 	reader  interface {
@@ -58,9 +58,9 @@ func boot(t *testing.T, cfg tunnel.Config) *machine {
 	}
 	m.Supervisor = tunnel.New(cfg)
 	m.reader = m.Reader()
-	var cancel context.CancelFunc
-	m.ctx, cancel = context.WithTimeout(t.Context(), 30*time.Second)
-	ctx, stop := context.WithCancel(m.ctx)
+	bound, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	m.over = bound.Done()
+	ctx, stop := context.WithCancel(bound)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -96,7 +96,7 @@ func (m *machine) until(what string, cond func() bool) {
 	for !cond() {
 		select {
 		case <-tick.C:
-		case <-m.ctx.Done():
+		case <-m.over:
 			m.t.Fatalf("never: %s; reports: %v", what, m.reports)
 		}
 	}

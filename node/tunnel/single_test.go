@@ -36,13 +36,13 @@ func TestASingleEndForwards(t *testing.T) {
 
 func TestATargetThatIsDownIsALineAndTheNextIsAsked(t *testing.T) {
 	down := free(t)
-	m, users := alone(t, down+","+answering(t, same).address, "noudp=1")
+	_, both := alone(t, down+","+answering(t, same).address, "noudp=1")
 	for range 4 {
-		if got, err := ask(users, []byte("hello")); err != nil || string(got) != "hello" {
+		if got, err := ask(both, []byte("hello")); err != nil || string(got) != "hello" {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
-	m, users = alone(t, down, "noudp=1")
+	m, users := alone(t, down, "noudp=1")
 	if got, _ := ask(users, []byte("hello")); len(got) > 0 {
 		t.Errorf("%q", got)
 	}

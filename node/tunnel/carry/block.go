@@ -2,7 +2,6 @@ package carry
 
 import (
 	"errors"
-	"io"
 	"strings"
 
 	"signalbox/node/tunnel/link"
@@ -93,11 +92,14 @@ func (b Block) Sieve(user link.Stream) link.Stream {
 }
 
 func (s *sieve) Read(p []byte) (int, error) {
-	if !s.open {
-		if err := s.look(); err != nil {
-			return 0, err
+	for !s.open {
+		what, known := Recognise(s.first)
+		if s.block.has(what) {
+			return 0, ErrBlocked
 		}
-		s.open = true
+		if s.open = known || s.err != nil || len(s.first) >= enough; !s.open {
+			s.more()
+		}
 	}
 	if len(s.first) > 0 {
 		n := copy(p, s.first)
@@ -110,22 +112,11 @@ func (s *sieve) Read(p []byte) (int, error) {
 	return s.Stream.Read(p)
 }
 
-// look reads until it is known what the user speaks.
-func (s *sieve) look() error {
-	for buf := make([]byte, enough); ; {
-		p, known := Recognise(s.first)
-		if s.block.has(p) {
-			return ErrBlocked
-		}
-		if known || s.err != nil || len(s.first) >= enough {
-			return nil
-		}
-		n, err := s.Stream.Read(buf[:enough-len(s.first)])
-		s.first, s.err = append(s.first, buf[:n]...), err
-		if n == 0 && err == nil {
-			s.err = io.ErrNoProgress
-		}
-	}
+// more reads on to where it is known what the user speaks.
+func (s *sieve) more() {
+	var buf [enough]byte
+	n, err := s.Stream.Read(buf[:enough-len(s.first)])
+	s.first, s.err = append(s.first, buf[:n]...), err
 }
 
 // SetLinger is that of the user's connection, where it is one.

@@ -55,8 +55,10 @@ func TestAnErrorNamesEveryTarget(t *testing.T) {
 
 func TestSlotsAreBoundedAndGivenBack(t *testing.T) {
 	s := &carry.Slots{Most: 2}
-	if !s.Take() || !s.Take() || s.Take() {
-		t.Fatal("not two")
+	for n, want := range []bool{true, true, false} {
+		if got := s.Take(); got != want {
+			t.Fatalf("slot %d: %v", n, got)
+		}
 	}
 	s.Give()
 	if !s.Take() {

@@ -75,7 +75,9 @@ func TestBytesAreCountedWhileTheConnectionRuns(t *testing.T) {
 		t.Errorf("sent %d", n)
 	}
 	l.cut()
-	<-l.done
+	if err := <-l.done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
 }
 
 func TestWhatIsCutDoesNotLookComplete(t *testing.T) {
@@ -118,7 +120,9 @@ func TestTheTargetMaySpeakFirstWhateverIsBlocked(t *testing.T) {
 	}
 	_, _ = l.user.Write(nil)
 	l.cut()
-	<-l.done
+	if err := <-l.done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
 }
 
 // piped is a connection in memory whose end can be passed on: net.Pipe's cannot.
