@@ -241,10 +241,12 @@ func chpInactive() []chpRow {
 		{"inactive_since=2000-01-01T00:00:00Z", none}, {"inactiveSince=2000-01-01T00:00:00Z", none}, {"inactive_since=2099", all}, {"inactiveSince=2099-01-01", all},
 		{"inactive_since=1", none}, {"inactive_since=0", none}, {"inactiveSince=", all}, {"INACTIVE_SINCE=bad", all}, {"foo=bar", all},
 		{"inactiveSince=2099&inactive_since=2000", all}, {"inactiveSince=2000&inactive_since=2099", none}, {"inactive_since=Tue,%2001%20Jan%202000", none},
+		{"inactive_since=2099-02-30", all}, {"inactive_since=2099-02-28T24:00:00Z", all}, {"inactive_since=2000-02-30T00:00:00Z", none}, {"inactive%5fsince=2000", none},
 	} {
 		rows = append(rows, chpRow{ask: "GET /api/routes?" + q[0], status: 200, body: q[1]})
 	}
-	for _, bad := range [][2]string{{"endoftheuniverse", "endoftheuniverse"}, {"%20", " "}, {"2099-13-01T00:00:00Z", "2099-13-01T00:00:00Z"}} {
+	for _, bad := range [][2]string{{"endoftheuniverse", "endoftheuniverse"}, {"%20", " "}, {"2099-13-01T00:00:00Z", "2099-13-01T00:00:00Z"},
+		{"2099%zz", "2099%zz"}, {"%E4", "\uFFFD"}, {"2099;x", "2099;x"}, {"%", "%"}} {
 		rows = append(rows,
 			chpRow{ask: "GET /api/routes?inactive_since=" + bad[0], status: 400, body: "Invalid datestamp '" + bad[1] + "' must be ISO8601."},
 			chpRow{ask: "GET /api/routes?inactive_since=" + bad[0] + "|Authorization: none", status: 403, body: ""})

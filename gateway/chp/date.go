@@ -1,6 +1,8 @@
 package chp
 
 import (
+	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -44,17 +46,45 @@ func parseDate(s string, loc *time.Location) (time.Time, bool) {
 	if len(s) > len("2006-01-02") && s[4] == '-' && s[10] == ' ' {
 		s = s[:10] + "T" + strings.Replace(s[11:], " ", "", 1) // "2006-01-02 15:04:05 +0100"
 	}
+	var later time.Duration
+	if next := midnight.ReplaceAllString(s, "${1}00$2$3"); next != s {
+		s, later = next, 24*time.Hour
+	}
 	for _, layouts := range []struct {
 		in  []string
 		loc *time.Location
 	}{{dates, time.UTC}, {zoned, time.UTC}, {local, loc}} {
 		for _, layout := range layouts.in {
-			if at, err := time.ParseInLocation(layout, s, layouts.loc); err == nil {
-				return clamp(at), true
+			if at, ok := parseLayout(layout, s, layouts.loc); ok {
+				return clamp(at.Add(later)), true
 			}
 		}
 	}
 	return time.Time{}, false
+}
+
+// midnight is the one time of day with an hour of 24, the end of a day.
+var midnight = regexp.MustCompile(`([T ])24(:00(?::00(?:\.0+)?)?)([^:.0-9]|$)`)
+
+// lateDay is a day that not every month has.
+var lateDay = regexp.MustCompile(`(?:^|\D)(29|30|31)(?:\D|$)`)
+
+// parseLayout is time.ParseInLocation, but that every month has 31 days, of
+// which the last may be the next month's.
+func parseLayout(layout, s string, loc *time.Location) (time.Time, bool) {
+	at, err := time.ParseInLocation(layout, s, loc)
+	if err == nil {
+		return at, true
+	}
+	var wrong *time.ParseError
+	day := lateDay.FindStringSubmatchIndex(s)
+	if !errors.As(err, &wrong) || !strings.Contains(wrong.Message, "day out of range") || day == nil {
+		return time.Time{}, false
+	}
+	const common = 28 // a day of any month
+	over, _ := strconv.Atoi(s[day[2]:day[3]])
+	at, err = time.ParseInLocation(layout, s[:day[2]]+strconv.Itoa(common)+s[day[3]:], loc)
+	return at.AddDate(0, 0, over-common), err == nil
 }
 
 // lastYear is the last that JavaScript knows.

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -66,7 +65,7 @@ type row struct {
 // write the other half anew.
 func (h *Handler) table(w http.ResponseWriter, r *http.Request, _ string) error {
 	req := &signalboxv1.ListRoutesRequest{PageSize: pageSize}
-	if err := inactiveSince(r.URL.Query(), req); err != nil {
+	if err := inactiveSince(r.URL.RawQuery, req); err != nil {
 		// Strangers learn nothing, not even how to write a date.
 		if _, refused := h.list(r.Context(), &signalboxv1.ListRoutesRequest{PageSize: 1}); refused != nil {
 			return refused
@@ -130,11 +129,8 @@ func write(w http.ResponseWriter, rows []row) {
 
 // inactiveSince reads the filter by last activity. Both spellings are in use;
 // as in CHP 5 one that is empty is not given, and "inactiveSince" wins.
-func inactiveSince(q url.Values, req *signalboxv1.ListRoutesRequest) error {
-	v := q.Get("inactiveSince")
-	if v == "" {
-		v = q.Get("inactive_since")
-	}
+func inactiveSince(query string, req *signalboxv1.ListRoutesRequest) error {
+	v := cmp.Or(parameter(query, "inactiveSince"), parameter(query, "inactive_since"))
 	if v == "" {
 		return nil
 	}
