@@ -18,7 +18,7 @@ import (
 func (l *lab) whole(ctx context.Context, t testing.TB) {
 	t.Helper()
 	began := time.Now()
-	for _, check := range []func(context.Context) error{l.membersWell, l.gatewaysReady, l.nodesLive} {
+	for _, check := range []func(context.Context) error{l.membersWell, l.gatewaysReady, l.nodesLive, l.nodesServe} {
 		eventually(ctx, t, "the cluster is whole", check)
 	}
 	for _, p := range l.parts {
@@ -92,6 +92,21 @@ func (l *lab) nodesLive(ctx context.Context) error {
 			if o.GetState() != signalboxv1.NodeState_NODE_STATE_LIVE || !o.GetReady() || o.GetControlPlane() == "" || o.GetServing().GetEpoch() != res.GetVersion().GetEpoch() {
 				return fmt.Errorf("%s sees %s so: %v", p.name, n.name, o)
 			}
+		}
+	}
+	return nil
+}
+
+// nodesServe fails unless every node answers, with a table: control planes take
+// one that was killed for live until its lease ends.
+func (l *lab) nodesServe(ctx context.Context) error {
+	for _, n := range l.of(node) {
+		a, err := send(ctx, l.http, "GET", "http://"+n.name+":"+publicPort+"/", "")
+		if err == nil && a.status >= http.StatusInternalServerError {
+			err = fmt.Errorf("%d %s", a.status, a.body)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.name, err)
 		}
 	}
 	return nil
