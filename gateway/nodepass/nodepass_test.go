@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"signalbox/gateway/gatewaytest"
@@ -296,3 +298,6 @@ func bounded(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// unavailable is how a control plane fails that is going away.
+func unavailable() error { return status.Error(codes.Unavailable, "going away") }
