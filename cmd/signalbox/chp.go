@@ -182,6 +182,8 @@ func (c *chpFlags) whole(log *chpLog) (*whole, error) {
 	counts := newCHPMetrics(w.shown)
 	tell := &chpTeller{log: log, counts: counts}
 	conf.Observe, p.gateway.chp.observe = tell.exchange, tell.call
+	p.gateway.chp.live = &liveActivity{}
+	w.made = func(n *node.Node) { active := n.Active; p.gateway.chp.live.active.Store(&active) }
 	w.node = conf
 	if w.plane, err = p.check(parts); err != nil {
 		return nil, err

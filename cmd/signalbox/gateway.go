@@ -32,6 +32,7 @@ type chpGateway struct {
 	anonymous string         // the key of CHP calls without one; empty for none
 	observe   func(chp.Call) // is told of CHP calls; nil for nobody
 	only      bool           // what no API has is answered as by CHP
+	live      *liveActivity  // what has not been reported yet; nil where that is not to be known
 }
 
 func (g *gatewayFlags) add(f *pflag.FlagSet) {
@@ -64,6 +65,9 @@ func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log
 	}
 	if err := guard("api-listen", g.addr, secure != nil, plaintext); err != nil {
 		return nil, nil, err
+	}
+	if g.chp.live != nil {
+		conn = g.chp.live.over(conn)
 	}
 	handler, err := gateway.New(conn, gateway.Config{
 		HostRouting: g.hosts, WaitTimeout: g.wait, AllowedOrigins: g.origins, Version: version, Log: log,

@@ -20,6 +20,8 @@ type whole struct {
 	// filled in.
 	node  node.Config
 	shown *metrics
+	// made is told of the node before it runs. Nil is nobody.
+	made func(*node.Node)
 	// prepare is called when the control plane serves, before the node does.
 	// Nil is nothing to do.
 	prepare func(context.Context, *plane) error
@@ -54,6 +56,9 @@ func (w *whole) run(ctx context.Context) error {
 	if err != nil {
 		pl.abandon()
 		return err
+	}
+	if w.made != nil {
+		w.made(n)
 	}
 	w.shown.addStore(kept)
 	w.shown.addPlane(pl)
