@@ -5,20 +5,19 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
-
-	"signalbox/node/tunnel/link"
 )
 
 // A Rate bounds bytes per second, over all that share it. Nil bounds nothing.
 type Rate struct{ limiter *rate.Limiter }
 
 // NewRate returns a bound of so many bytes per second; 0 is none. It lets a
-// tenth of a second go at once, or one datagram.
+// tenth of a second go at once, or as much as is copied at a time, which any
+// datagram is less than.
 func NewRate(bytes int64) *Rate {
 	if bytes <= 0 {
 		return nil
 	}
-	burst := int(max(bytes/10, link.MaxDatagram))
+	burst := int(max(bytes/10, gulp))
 	return &Rate{rate.NewLimiter(rate.Limit(bytes), burst)}
 }
 

@@ -6,7 +6,6 @@ package carry
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
@@ -34,12 +33,6 @@ const udpIdle = 30 * time.Second
 
 // ErrIdle says that nothing moved for as long as is allowed.
 var ErrIdle = errors.New("nothing came for too long")
-
-// chunk is how much is copied at a time, in bytes.
-const chunk = 32 << 10
-
-// chunks are buffers for copying.
-var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 
 // TCP copies between the two sides until both directions have ended, one has
 // failed, or ctx has ended, and closes both. near is the side that is not the
@@ -71,31 +64,6 @@ func (c *Carrier) TCP(ctx context.Context, near, far link.Stream, received, sent
 		_ = far.Close()
 	}
 	return failed
-}
-
-// copyTCP copies one direction and passes its end on.
-func copyTCP(ctx context.Context, dst, src link.Stream, limit *Rate, count Count) error {
-	buf := chunks.Get().(*[chunk]byte)
-	defer chunks.Put(buf)
-	for {
-		n, err := src.Read(buf[:])
-		if n > 0 {
-			if err := limit.Wait(ctx, n); err != nil {
-				return err
-			}
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return err
-			}
-			count(n)
-		}
-		if errors.Is(err, io.EOF) {
-			_ = dst.CloseWrite() // who has gone altogether is noticed by the other direction
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // abort closes a side so that, where that can be said, its peer sees that

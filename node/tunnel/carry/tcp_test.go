@@ -155,3 +155,58 @@ func TestRateAndIdleTimeHold(t *testing.T) {
 		}
 	})
 }
+
+// Much is copied in another way than little, and by the kernel where it can be;
+// it is counted all the same, while the connection runs.
+func TestMuchIsCountedExactlyAndLive(t *testing.T) {
+	for name, c := range map[string]*carry.Carrier{
+		"by the kernel": {},
+		"by us":         {In: carry.NewRate(1 << 40)},
+		"with a watch":  {Idle: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := begin(t, c, "")
+			var counted int
+			until := func(want int) {
+				t.Helper()
+				for counted < want {
+					select {
+					case n := <-l.received:
+						counted += n
+					case err := <-l.done:
+						t.Fatalf("ended with %v after %d of %d", err, counted, want)
+					}
+				}
+				if counted != want {
+					t.Fatalf("counted %d of %d", counted, want)
+				}
+			}
+			const much = 8 << 20
+			sum := 0
+			for _, size := range []int{much, 1, 3000, much, 7} {
+				sent := make(chan error)
+				go func() {
+					_, err := l.user.Write(bytes.Repeat([]byte("x"), size))
+					sent <- err
+				}()
+				if _, err := io.CopyN(io.Discard, l.target, int64(size)); err != nil {
+					t.Fatal(err)
+				}
+				if err := <-sent; err != nil {
+					t.Fatal(err)
+				}
+				sum += size
+				until(sum)
+			}
+			_ = l.user.CloseWrite()
+			_, _ = l.target.Write([]byte("answer"))
+			_ = l.target.CloseWrite()
+			if got, err := io.ReadAll(l.user); string(got) != "answer" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+			if err := <-l.done; err != nil {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+}
