@@ -90,6 +90,8 @@ func chpGroups() []chpGroup {
 			{ask: "GET /_chp_healthz?x", status: 404, body: "-"},
 			{ask: "GET /_chp_healthz/", status: 404, body: "-"},
 			{ask: "GET /a?status=500", status: 500, body: "~A GET"},
+			{ask: "GET /a?status=599&phrase=Custom%20Reason", status: 599, body: "", header: ":reason: Custom Reason"},
+			{ask: "GET /a?status=200&phrase=Fine", status: 200, body: "", header: ":reason: Fine"},
 			{ask: "GET /a?status=204", status: 204, body: ""},
 			{ask: "GET /a?status=304", status: 304, body: ""},
 		}},

@@ -257,6 +257,8 @@ func (s *chpSystem) send(t *testing.T, addr, request string, limit time.Duration
 	}
 	defer func() { _ = res.Body.Close() }()
 	a := answered{status: res.StatusCode, header: res.Header}
+	_, phrase, _ := strings.Cut(res.Status, " ")
+	a.header[":reason"] = []string{phrase}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return a
 	}
@@ -272,7 +274,7 @@ func (s *chpSystem) send(t *testing.T, addr, request string, limit time.Duration
 }
 
 // chpUpstream answers with what it was asked, a line for each thing; the query
-// says how: status, location, header (a name), sleep (in milliseconds). WebSockets
+// says how: status, phrase, location, header (a name), sleep (in milliseconds). WebSockets
 // are answered 101 and echoed.
 func chpUpstream(t *testing.T, name string) string {
 	server := httptest.NewServer(chpEcho(name))
@@ -303,6 +305,10 @@ func chpEcho(name string) http.Handler {
 			status = http.StatusOK
 		}
 		body, _ := io.ReadAll(r.Body)
+		if phrase := q.Get("phrase"); phrase != "" {
+			sayPhrase(w, status, phrase)
+			return
+		}
 		w.WriteHeader(status)
 		if status == http.StatusNoContent || status == http.StatusNotModified {
 			return
@@ -317,6 +323,16 @@ func chpEcho(name string) http.Handler {
 			_, _ = fmt.Fprintf(w, "body: %s\n", body)
 		}
 	})
+}
+
+// sayPhrase answers with a reason phrase of one's own, which net/http cannot.
+func sayPhrase(w http.ResponseWriter, status int, phrase string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status, phrase)
 }
 
 // echoUpgraded says what the path was and echoes until the client ends.

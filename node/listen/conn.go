@@ -34,6 +34,7 @@ type checkedConn struct {
 	badHead atomic.Pointer[BadHead]
 	badBody atomic.Pointer[BadBody]
 
+	phrase   phrase
 	deadline readDeadline
 	linger   atomic.Bool // Close must wait for the client to stop sending
 }

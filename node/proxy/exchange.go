@@ -47,6 +47,7 @@ type exchange struct {
 	addr     string          // of it, as it was dialed
 	attempts int
 	status   int
+	phrase   string // the upstream's for it; empty where there is no answer of its
 	// answeredEarly says that no route was looked for, matching how long that
 	// took, active that the exchange counted as its route's activity.
 	answeredEarly bool

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"signalbox/node/listen"
 )
 
 // errBadStatus is a status that no final response has.
@@ -18,6 +20,7 @@ func (x *exchange) answer(res *http.Response) {
 	}
 	announced := x.copyHeader(res)
 	x.status = res.StatusCode
+	_, x.phrase, _ = strings.Cut(res.Status, " ")
 	if res.Body != http.NoBody {
 		if bad := carry(x, res); bad != nil {
 			x.fail(bad)
@@ -88,6 +91,7 @@ func (x *exchange) start() {
 	if x.body != nil {
 		x.body.use.decide(x.status < http.StatusBadRequest)
 	}
+	listen.Phrase(x.r, x.status, x.phrase)
 	x.w.WriteHeader(x.status)
 }
 

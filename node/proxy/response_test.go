@@ -214,3 +214,35 @@ func TestALargeBodyArrivesWhole(t *testing.T) {
 		t.Errorf("%d bytes of %d came back, or others", len(body), len(big))
 	}
 }
+
+func TestTheUpstreamsReasonPhraseGoesOn(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	c := n.dial()
+	var up *client
+	for _, x := range [][2]string{
+		{"HTTP/1.1 599 Custom Reason", "HTTP/1.1 599 Custom Reason"}, {"HTTP/1.1 200 Fine", "HTTP/1.1 200 Fine"},
+		{"HTTP/1.1 404 ", "HTTP/1.1 404 Not Found"}, {"HTTP/1.1 200 OK", "HTTP/1.1 200 OK"},
+	} {
+		c.send("GET / HTTP/1.1", "Host: h")
+		if up == nil {
+			up = o.accept(t)
+		}
+		up.head()
+		up.raw(x[0] + "\r\nContent-Length: 2\r\n\r\nok")
+		if got, _, _ := strings.Cut(c.head(), "\r\n"); got != x[1] {
+			t.Errorf("%q became %q", x[0], got)
+		}
+		c.exactly(2)
+	}
+	_ = up.Close()
+	c.send("GET / HTTP/1.1", "Host: h")
+	up = o.accept(t)
+	up.head()
+	up.raw("HTTP/1.1 200 Fine\r\nContent-Length: 2\r\n\r\n")
+	_ = up.Close() // before anything of the answer was sent on
+	if got, _, _ := strings.Cut(c.head(), "\r\n"); got != "HTTP/1.1 502 Bad Gateway" {
+		t.Errorf("the node's own answer is %q", got)
+	}
+}
