@@ -21,6 +21,7 @@ import (
 	"signalbox/controlplane/api"
 	"signalbox/controlplane/assign"
 	"signalbox/controlplane/auth"
+	"signalbox/controlplane/logs"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/presence"
 	"signalbox/controlplane/replica"
@@ -88,6 +89,7 @@ type ControlPlane struct {
 	replica *replica.Replica
 	nodes   *observe.Nodes
 	runs    *observe.Instances
+	logs    *logs.Hub
 	stand   *presence.Presence
 	tally   *tally.Book
 	keys    *auth.Keys
@@ -100,7 +102,7 @@ func New(c Config) *ControlPlane {
 	m := newMetrics()
 	c.Records, c.Notes = meteredRecords{c.Records, m.store}, meteredNotes{c.Notes, m.store}
 	cp := &ControlPlane{
-		config: c, metrics: m, replica: replica.New(c.Records, c.Log), nodes: observe.NewNodes(), runs: observe.NewInstances(),
+		config: c, metrics: m, replica: replica.New(c.Records, c.Log), nodes: observe.NewNodes(), runs: observe.NewInstances(), logs: logs.New(),
 	}
 	cp.tally = tally.New(tally.Config{Exists: cp.exists, Running: cp.nodes.Live, ID: c.ID, Feeder: cp.nodes.Feeder, Log: c.Log})
 	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes)

@@ -7,9 +7,9 @@ import (
 	"signalbox/store"
 )
 
-// forget drops nodes that are lost, and how instances stood, when their records
-// are removed, until ctx ends, and returns its cause. Removals are what every
-// replica hears of.
+// forget drops nodes that are lost, and what instances were and said, when their
+// records are removed, until ctx ends, and returns its cause. Removals are what
+// every replica hears of.
 func (cp *ControlPlane) forget(ctx context.Context) error {
 	var seen *replica.View
 	for {
@@ -22,6 +22,7 @@ func (cp *ControlPlane) forget(ctx context.Context) error {
 					cp.nodes.Forget(key.Name)
 				case store.KindInstance:
 					cp.runs.Forget(key.Name)
+					cp.logs.Forget(key.Name)
 				}
 			})
 		}

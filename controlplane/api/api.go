@@ -18,6 +18,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"signalbox/controlplane/logs"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/replica"
 	"signalbox/controlplane/tally"
@@ -51,6 +52,8 @@ type Config struct {
 	Nodes *observe.Nodes
 	// Instances is how instances stand on nodes. Nil: none ever runs.
 	Instances *observe.Instances
+	// Logs is what instances say. Nil: they never say anything.
+	Logs *logs.Hub
 	// Totals is what routes and instances carried. Nil: nothing.
 	Totals Totals
 	// Certifier signs nodes' certificates. Nil: they get none here.
@@ -81,6 +84,9 @@ func Register(r grpc.ServiceRegistrar, c Config) {
 	}
 	if c.Instances == nil {
 		c.Instances = observe.NewInstances()
+	}
+	if c.Logs == nil {
+		c.Logs = logs.New()
 	}
 	shared := &core{c}
 	signalboxv1.RegisterRouteServiceServer(r, &routes{core: shared})

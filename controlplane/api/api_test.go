@@ -19,8 +19,10 @@ import (
 
 	"signalbox/controlplane/api"
 	"signalbox/controlplane/auth"
+	"signalbox/controlplane/logs"
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/replica"
+	"signalbox/controlplane/tally"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 	"signalbox/store/mem"
@@ -36,6 +38,9 @@ type plane struct {
 	t       testing.TB
 	replica *replica.Replica
 	nodes   *observe.Nodes
+	runs    *observe.Instances
+	logs    *logs.Hub
+	book    *tally.Book
 	conn    *grpc.ClientConn
 
 	routes    signalboxv1.RouteServiceClient
@@ -61,10 +66,16 @@ func startOver(t testing.TB, st store.Records, change ...func(*api.Config)) *pla
 	t.Helper()
 	log := quiet()
 	ctx, stop := context.WithCancel(context.Background())
-	p := &plane{t: t, replica: replica.New(st, log), nodes: observe.NewNodes()}
+	p := &plane{
+		t: t, replica: replica.New(st, log), nodes: observe.NewNodes(),
+		runs: observe.NewInstances(), logs: logs.New(), book: tally.New(tally.Config{}),
+	}
 	keys := auth.New(p.replica, auth.Certificates{})
 	server := grpc.NewServer(grpc.UnaryInterceptor(keys.Unary), grpc.StreamInterceptor(keys.Stream))
-	config := api.Config{Store: st, Replica: p.replica, Nodes: p.nodes, Log: log, StoreTimeout: 2 * time.Second}
+	config := api.Config{
+		Store: st, Replica: p.replica, Nodes: p.nodes, Instances: p.runs, Logs: p.logs, Totals: p.book,
+		Log: log, StoreTimeout: 2 * time.Second,
+	}
 	for _, f := range change {
 		f(&config)
 	}

@@ -110,6 +110,9 @@ type teller struct {
 	// at is the last wanted change that was told, or left out since its kind
 	// is not asked for.
 	at eventID
+	// told is how instances stand, as far as the caller knows; nil when it is not
+	// told of them.
+	told map[string]stage
 	// skip is the place up to which the caller has been told already.
 	skip eventID
 }
@@ -151,6 +154,8 @@ func (t *teller) follow(ctx context.Context, cursor *replica.Cursor) error {
 	beat := time.NewTicker(t.Heartbeat)
 	defer beat.Stop()
 	_, seen, observed := t.Nodes.Changed(0)
+	_, stood, moved := t.Instances.Changed(0)
+	t.stages()
 	for {
 		var err error
 		select {
@@ -159,7 +164,13 @@ func (t *teller) follow(ctx context.Context, cursor *replica.Cursor) error {
 		case <-observed:
 			var names []string
 			names, seen, observed = t.Nodes.Changed(seen)
-			err = t.observed(names)
+			if err = t.observed(names); err == nil {
+				err = t.stoodAll()
+			}
+		case <-moved:
+			var names []string
+			names, stood, moved = t.Instances.Changed(stood)
+			err = t.stood(names...)
 		case <-beat.C:
 			err = t.say(&signalboxv1.Event{Type: signalboxv1.EventType_EVENT_TYPE_HEARTBEAT})
 		case <-ctx.Done():

@@ -19,8 +19,14 @@ func (t *teller) step(s step) error {
 			continue
 		}
 		t.at = id
+		t.written(e)
 		if err := t.say(e); err != nil {
 			return err
+		}
+		if e.GetKind() == signalboxv1.Kind_KIND_ASSIGNMENT {
+			if err := t.stood(e.GetName()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -60,6 +66,8 @@ func writtenEvent(r *store.Record) *signalboxv1.Event {
 		e.Record = &signalboxv1.Event_Route{Route: m}
 	case *signalboxv1.Listener:
 		e.Record = &signalboxv1.Event_Listener{Listener: m}
+	case *signalboxv1.Instance:
+		e.Record = &signalboxv1.Event_Instance{Instance: m}
 	case *signalboxv1.Node:
 		e.Record = &signalboxv1.Event_Node{Node: m}
 	case *signalboxv1.ApiKeyRecord:
@@ -71,6 +79,7 @@ func writtenEvent(r *store.Record) *signalboxv1.Event {
 // reset says that everything up to a state was lost.
 func (t *teller) reset(v store.Version) error {
 	t.at = behind(v)
+	t.stages()
 	return t.say(&signalboxv1.Event{Type: signalboxv1.EventType_EVENT_TYPE_RESET})
 }
 
