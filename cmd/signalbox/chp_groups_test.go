@@ -300,7 +300,7 @@ func chpHeaders() []chpRow {
 		{ask: "GET /a/x|Host: me.example|X-Forwarded-Proto: https|X-Forwarded-Port: 443|X-Forwarded-Host: first.example", status: 200,
 			body: "~x-forwarded-port: 443\nx-forwarded-proto: https\nx-forwarded-host: first.example\n", ours: "CHP's \"https,http\" breaks upstreams that compare", theirs: 200},
 		{ask: "GET /a/x|X-Forwarded-Host: first.example", status: 200, body: "~x-forwarded-host: first.example\n"},
-		{ask: "GET /a/x|Cookie: a=1|Cookie: b=2", status: 200, body: "~cookie: a=1"},
+		{ask: "GET /a/x|Cookie: a=1|Cookie: b=2", status: 200, body: "~cookie: a=1; b=2\n"},
 		{ask: "GET /a/x|X_Odd.Name: 1", status: 200, body: "~x_odd.name: 1\n"},
 		{ask: "POST /a/x||hello", status: 200, body: "~body: hello\n"},
 		{ask: "PUT /a/x|Connection: close||hello", status: 200, body: "~A PUT /a/x\n", header: "Connection: close"},

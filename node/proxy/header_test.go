@@ -52,6 +52,16 @@ func TestForwardingHeadersOfTrustedProxiesAreContinued(t *testing.T) {
 	eventually(t, "the client is known", func() bool { return strings.Contains(n.log.String(), "client=1.1.1.1 ") })
 }
 
+func TestCookiesGoOnInOneLine(t *testing.T) {
+	n := plain(t)
+	o := scripted(t)
+	n.route("/", o.url)
+	got := n.seen(o, "GET / HTTP/1.1", "Host: h", "Cookie: a=1", "X-Dup: 1", "Cookie: b=2; c=3", "X-Dup: 2")
+	if got := lines(got, "x-forwarded"); got != "get / http/1.1\nhost: h\ncookie: a=1; b=2; c=3\nx-dup: 1\nx-dup: 2" {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestWhatBelongsToOneConnectionStaysThere(t *testing.T) {
 	n := plain(t)
 	o := scripted(t)

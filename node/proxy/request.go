@@ -35,6 +35,9 @@ func (x *exchange) rewriteRequest() {
 		h["Connection"] = []string{"Upgrade"}
 		h["Upgrade"] = []string{asked}
 	}
+	if c := h["Cookie"]; len(c) > 1 { // many servers look at the first alone (RFC 6265, section 5.4)
+		h["Cookie"] = []string{strings.Join(c, "; ")}
+	}
 	change(h, x.policy.RequestHeader)
 	if len(h["User-Agent"]) == 0 {
 		h["User-Agent"] = nil // else net/http would make one up
