@@ -1,0 +1,92 @@
+package wirebox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync"
+
+	"signalbox/node/tunnel/link"
+)
+
+// queued is how many datagrams of one user wait to be sent. More are lost, as
+// datagrams are where they come too fast.
+const queued = 64
+
+// datagrams are those of one user's address.
+type datagrams struct {
+	*half
+	queue chan []byte
+	gone  chan struct{}
+	once  sync.Once
+}
+
+func newDatagrams(h *half) *datagrams {
+	d := &datagrams{half: h, queue: make(chan []byte, queued), gone: make(chan struct{})}
+	h.session.run(d.send)
+	return d
+}
+
+// send sends what is queued, each in a frame.
+func (d *datagrams) send() {
+	for {
+		select {
+		case frame := <-d.queue:
+			if _, err := d.raw.Write(frame); err != nil {
+				d.leave()
+				return
+			}
+		case <-d.gone:
+			return
+		case <-d.session.ctx.Done():
+			return
+		}
+	}
+}
+
+// Read implements [link.Stream].
+func (d *datagrams) Read(p []byte) (int, error) {
+	var head [2]byte
+	if _, err := io.ReadFull(d.raw, head[:]); err != nil {
+		return 0, err
+	}
+	size := int(binary.BigEndian.Uint16(head[:]))
+	n, err := io.ReadFull(d.raw, p[:min(size, len(p))])
+	if err == nil && size > n {
+		_, err = io.CopyN(io.Discard, d.raw, int64(size-n))
+	}
+	if err != nil {
+		return 0, broken(err)
+	}
+	return n, nil
+}
+
+// Write implements [link.Stream]. It never waits.
+func (d *datagrams) Write(p []byte) (int, error) {
+	if len(p) > link.MaxDatagram {
+		return 0, fmt.Errorf("a datagram has %d bytes; there are none longer than %d", len(p), link.MaxDatagram)
+	}
+	frame := make([]byte, 2+len(p))
+	binary.BigEndian.PutUint16(frame, uint16(len(p)))
+	copy(frame[2:], p)
+	select {
+	case <-d.gone:
+		return 0, errGone
+	case d.queue <- frame:
+	default: // lost
+	}
+	return len(p), nil
+}
+
+// CloseWrite implements [link.Stream].
+func (d *datagrams) CloseWrite() error { return nil }
+
+// leave tells the writer and send that it is over.
+func (d *datagrams) leave() { d.once.Do(func() { close(d.gone) }) }
+
+// Close implements [link.Stream].
+func (d *datagrams) Close() error {
+	d.leave()
+	d.close()
+	return nil
+}
