@@ -213,10 +213,26 @@ func (cp *ControlPlane) bootstrap(ctx context.Context) (made string, err error) 
 		err = ring.Put(ctx, c.CHPToken, auth.CHPName, "routes:read", "routes:write")
 	}
 	if c.NodeKey != "" && err == nil {
-		err = ring.Put(ctx, c.NodeKey, "node", "node")
+		err = ring.Put(ctx, c.NodeKey, nodeKeyName, "node")
 	}
 	return made, err
 }
+
+// given names the keys that bootstrap writes with secrets this process was given.
+func (cp *ControlPlane) given() []string {
+	var names []string
+	for name, secret := range map[string]string{
+		auth.BootstrapName: cp.config.AdminKey, auth.CHPName: cp.config.CHPToken, nodeKeyName: cp.config.NodeKey,
+	} {
+		if secret != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// nodeKeyName is the name of the key with which nodes of this installation join.
+const nodeKeyName = "node"
 
 // stopGrace is how long running calls may take to end.
 const stopGrace = 3 * time.Second

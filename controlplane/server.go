@@ -52,7 +52,7 @@ func (cp *ControlPlane) server(ctx context.Context, creds credentials.TransportC
 	server := grpc.NewServer(options...)
 	api.Register(server, api.Config{
 		Store: cp.config.Records, Backups: cp.config.Backups, Replica: cp.replica, Nodes: cp.nodes, Instances: cp.runs, Logs: cp.logs, Totals: cp.tally,
-		Certifier: cp.config.Certifier, Log: cp.config.Log,
+		Given: cp.given(), Certifier: cp.config.Certifier, Log: cp.config.Log,
 	})
 	signalboxv1.RegisterFeedServiceServer(server, feed.New(feed.Config{
 		Views: cp.replica, Head: cp.config.Records, Presence: cp.stand, Nodes: cp.nodes, Instances: cp.runs, Tally: cp.tally, Logs: cp.logs,

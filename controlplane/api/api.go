@@ -56,6 +56,9 @@ type Config struct {
 	Logs *logs.Hub
 	// Totals is what routes and instances carried. Nil: nothing.
 	Totals Totals
+	// Given names the API keys whose secrets this process was started with, and
+	// would write again.
+	Given []string
 	// Certifier signs nodes' certificates. Nil: they get none here.
 	Certifier *Certifier
 	Log       *slog.Logger
