@@ -164,7 +164,7 @@ func TestAnAnswerIsNotEmbellished(t *testing.T) {
 		{"HEAD / HTTP/1.1", "200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 200 OK", ""},
 		{"GET / HTTP/1.1", "304 Not Modified\r\nEtag: e\r\n\r\n", "HTTP/1.1 304 Not Modified\nEtag: e", ""},
 		{"GET / HTTP/1.1", "204 No Content\r\n\r\n", "HTTP/1.1 204 No Content", ""},
-		{"GET / HTTP/1.1", "599 Whatever\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 599 status code 599\nContent-Length: 0", ""},
+		{"GET / HTTP/1.1", "599 Whatever\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 599 Whatever\nContent-Length: 0", ""},
 		{"GET / HTTP/1.1", "200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nzz", "HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 2", "zz"},
 	} {
 		down, up := n.asked(o, c.request)
