@@ -10,6 +10,7 @@ const (
 	properties = "these are paths; that CHP fails is an accident"
 	asMatched  = "what is matched is what is forwarded"
 	badHead    = "a malformed request is the client's doing: 400"
+	noUpgrade  = "who cannot switch protocols goes on with the one there is (RFC 9110, section 7.8); CHP closes the connection without a word"
 	othersAPIs = "a cluster's gateway has other APIs beside"
 )
 
@@ -73,6 +74,8 @@ func chpGroups() []chpGroup {
 			{ask: "GET /a/ws" + webSocket + "|Sec-WebSocket-Protocol: v1", status: 101, body: "", header: "Sec-Websocket-Protocol: v1"},
 			{ask: "GET /a/ws" + webSocket, status: 101, body: "", header: "X-Proto: http", ours: "upstreams look for http or https", theirs: 101},
 			{ask: "GET /a?status=403" + webSocket, status: 403, body: "~A GET /a"},
+			{ask: "POST /a/ws" + webSocket, status: 200, body: "~A POST /a/ws\n", ours: noUpgrade},
+			{ask: "GET /a|Connection: Upgrade|Upgrade: h2c", status: 200, body: "~A GET /a\n", ours: noUpgrade},
 			{ask: "GET /none" + webSocket, status: 404, body: "-"},
 			{ask: "GET /dead" + webSocket, status: 503, body: "-"},
 			{ask: "GET /a/%zz" + webSocket, status: 400, body: "-", ours: badHead, theirs: 500},

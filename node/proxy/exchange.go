@@ -21,6 +21,8 @@ type exchange struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	begun time.Time
+	// handshake says that a WebSocket is asked for, allowed or not.
+	handshake bool
 
 	// What accept finds out.
 	bad    *listen.BadHead // nil unless the head was refused
@@ -80,7 +82,7 @@ type exchange struct {
 
 // ServeHTTP carries one exchange.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{front: f, rules: f.rules.Load(), meter: f.pick(), w: w, r: r, begun: time.Now()}
+	x := &exchange{front: f, rules: f.rules.Load(), meter: f.pick(), w: w, r: r, begun: time.Now(), handshake: wantsWebSocket(r)}
 	x.meter.open.Add(1)
 	defer x.end() //nolint:contextcheck // x holds the context
 	if bad := x.admit(); bad != nil {

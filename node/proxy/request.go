@@ -60,12 +60,25 @@ func (x *exchange) upgrade() string {
 	for _, v := range h["Upgrade"] {
 		for p := range strings.SplitSeq(v, ",") {
 			p = textproto.TrimString(p)
-			if name, _, _ := strings.Cut(p, "/"); x.policy.Allows(strings.ToLower(name)) {
+			name, _, _ := strings.Cut(p, "/")
+			if name = strings.ToLower(name); x.policy.Allows(name) && (name != webSocket || x.r.Method == http.MethodGet) {
 				return p
 			}
 		}
 	}
 	return ""
+}
+
+// webSocket is the protocol of which more is known than that bytes are copied:
+// its handshake is a GET (RFC 6455, section 4.1), and its frames.
+const webSocket = "websocket"
+
+// wantsWebSocket tells whether a request is the handshake of a WebSocket,
+// whatever becomes of it.
+func wantsWebSocket(r *http.Request) bool {
+	h := r.Header
+	return len(h["Upgrade"]) > 0 && r.Method == http.MethodGet && r.ProtoMajor == 1 &&
+		hasToken(h["Connection"], "upgrade") && hasToken(h["Upgrade"], webSocket)
 }
 
 // send finds an upstream that answers. It sends the request to each at most

@@ -73,11 +73,12 @@ func (x *exchange) sayKeepAlive(h http.Header) {
 }
 
 // mustClose tells whether the client's connection can carry no more requests:
-// the node is draining, nobody will read the rest of the request's body, or
-// there is a deadline on the connection.
+// the node is draining, nobody will read the rest of the request's body, there
+// is a deadline on the connection, or the client wanted a WebSocket and may go
+// on as if it had one.
 func (x *exchange) mustClose() bool {
 	return x.r.ProtoMajor == 1 &&
-		(x.front.handler.draining.Load() || x.body != nil && !x.body.atEnd.Load() || x.stopped())
+		(x.front.handler.draining.Load() || x.handshake || x.body != nil && !x.body.atEnd.Load() || x.stopped())
 }
 
 // start writes the response's header, once.

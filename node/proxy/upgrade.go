@@ -87,7 +87,7 @@ func (s *stream) takeOver(res *http.Response) (early []byte, err error) {
 	}
 	x.answered(http.StatusSwitchingProtocols)
 	x.touch(true)
-	if strings.EqualFold(protocol, "websocket") {
+	if strings.EqualFold(protocol, webSocket) {
 		s.fromClient, s.fromUpstream = &frames{}, &frames{}
 	}
 	return early, nil

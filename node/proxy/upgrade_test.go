@@ -178,23 +178,28 @@ func TestAHandshakeHasTheTimeOfWhatItAsksFor(t *testing.T) {
 	}
 }
 
-func TestAnUpgradeThatTheUpstreamRefusesIsAnOrdinaryAnswer(t *testing.T) {
+// Its client may say already what is meant for a WebSocket.
+func TestAHandshakeThatIsRefusedEndsTheConnection(t *testing.T) {
 	n := plain(t)
 	o := scripted(t)
-	n.route("/", o.url)
-	c := n.handshake("/")
-	up := o.accept(t)
-	up.head()
-	up.raw("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
-	if res, body := c.answer(); res.StatusCode != 403 || body != "no" {
-		t.Errorf("%d %s", res.StatusCode, body)
+	n.route("/a", o.url)
+	n.route("/dead", "http://127.0.0.1:1")
+	n.listener(&signalboxv1.Listener{KeepAliveHeader: true})
+	for _, answer := range []string{"200 OK", "403 Forbidden", "503 Service Unavailable"} {
+		c := n.handshake("/a")
+		up := o.accept(t)
+		up.head()
+		up.raw("HTTP/1.1 " + answer + "\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+		_ = up.Close()
+		if got := c.rest(); !strings.HasPrefix(got, "HTTP/1.1 "+answer+"\r\n") || !strings.Contains(got, "Connection: close\r\n") || !strings.HasSuffix(got, "\r\n\r\nno") {
+			t.Errorf("%s: got %q", answer, got)
+		}
 	}
-	c.send("GET /next HTTP/1.1", "Host: x") // the connection is good for more
-	if got := up.head(); !strings.HasPrefix(got, "GET /next ") {
-		t.Errorf("got %s", got)
+	for path, status := range map[string]string{"/none": "404", "/dead": "502", "/a/%zz": "400"} {
+		if got := n.handshake(path).rest(); !strings.HasPrefix(got, "HTTP/1.1 "+status+" ") || !strings.Contains(got, "Connection: close\r\n") {
+			t.Errorf("%s: got %q", path, got)
+		}
 	}
-	up.raw("HTTP/1.1 204 N\r\n\r\n")
-	c.answer()
 }
 
 func TestAnUpgradeThatIsNotAllowedIsAnOrdinaryRequest(t *testing.T) {
@@ -212,11 +217,14 @@ func TestAnUpgradeThatIsNotAllowedIsAnOrdinaryRequest(t *testing.T) {
 		{"GET /none HTTP/1.1", "upgrade", "websocket", ""},
 		{"GET /spdy HTTP/1.1", "upgrade", "websocket", ""},
 		{"GET /spdy HTTP/1.1", "upgrade", "SPDY/3.1", "SPDY/3.1"},
-		{"POST / HTTP/1.1\r\nContent-Length: 1", "upgrade", "websocket", ""},
+		{"GET / HTTP/1.1\r\nContent-Length: 1", "upgrade", "websocket", ""},
+		{"POST / HTTP/1.1\r\nContent-Length: 0", "upgrade", "websocket", ""},
+		{"OPTIONS / HTTP/1.1", "upgrade", "websocket", ""},
+		{"POST /spdy HTTP/1.1\r\nContent-Length: 0", "upgrade", "spdy", "spdy"},
 	} {
 		down := n.dial()
 		down.send(c.line, "Host: x", "Connection: "+c.connection, "Upgrade: "+c.upgrade, "HTTP2-Settings: AAMAAABk")
-		if strings.HasPrefix(c.line, "POST") {
+		if strings.HasSuffix(c.line, "Length: 1") {
 			down.raw("x")
 		}
 		up := o.accept(t)
