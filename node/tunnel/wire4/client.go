@@ -36,7 +36,7 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 	}
 	control, err := cfg.Dial(ctx)
 	if err != nil {
-		return nil, err
+		return nil, orCause(ctx, err)
 	}
 	alive(control)
 	t, err := introduce(ctx, cfg, control)
@@ -45,19 +45,29 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	first, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	s := start(tunnelurl.Client, t, cfg, control, newDemand(cfg.Min, cfg.Max))
-	s.stop = stop
+	s.stop = func() { stop(); giveUp() }
 	d := &dialler{session: s, cfg: cfg, tls: clientTLS(t, cfg)}
 	s.run(bufio.NewReaderSize(control, maxLine))
-	if err := d.dial(ctx); err != nil {
-		_ = s.Close()
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+	if err := d.dial(first); err != nil {
+		if why := s.Err(); why != nil {
+			err = why
 		}
-		return nil, err
+		_ = s.Close()
+		return nil, orCause(ctx, err)
 	}
 	s.spawn(func() { d.fill(life) })
 	return s, nil
+}
+
+// orCause is the reason for which ctx has ended, and err while it has not.
+func orCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // introduce says the key and takes the server's terms.

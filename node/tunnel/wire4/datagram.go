@@ -91,9 +91,10 @@ func (d *datagrams) Write(p []byte) (int, error) {
 	select {
 	case <-s.done:
 		return 0, s.gone()
-	case <-d.ctx.Done():
-		return 0, net.ErrClosed
 	default:
+	}
+	if d.ctx.Err() != nil {
+		return 0, net.ErrClosed
 	}
 	select {
 	case s.exchanges <- struct{}{}:

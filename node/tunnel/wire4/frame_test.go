@@ -214,3 +214,16 @@ func FuzzReadTerms(f *testing.F) {
 		}
 	})
 }
+
+// A server's ids have no character that its signals cannot have.
+func TestIDsAvoidWhatIsLost(t *testing.T) {
+	for n := range 256 {
+		s := &session{mask: mask(n), pool: newPool(false, demand{})}
+		for range 20 {
+			id := s.newID()
+			if len(id) != 8 || strings.Trim(id, hexDigits) != "" || strings.IndexByte(id, s.mask.lost()) >= 0 {
+				t.Fatalf("length %d: %q", n, id)
+			}
+		}
+	}
+}
