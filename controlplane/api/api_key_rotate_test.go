@@ -2,17 +2,24 @@ package api_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"signalbox/controlplane/api"
 	"signalbox/controlplane/auth"
+	"signalbox/proto/certificate"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store/mem"
 )
@@ -28,6 +35,19 @@ func (p *plane) lets(secret string, want codes.Code) {
 	if status.Code(err) != want {
 		p.t.Errorf("a call ends with %v, want %v", err, want)
 	}
+}
+
+// certified is an interceptor under which calls with "node: NAME" come with that
+// node's certificate, as if TLS had verified it.
+func certified(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	for _, name := range md.Get("node") {
+		n := certificate.Node{Name: name}
+		cert := &x509.Certificate{URIs: n.URIs(), NotAfter: time.Now().Add(time.Hour)}
+		state := tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}}
+		ctx = peer.NewContext(ctx, &peer.Peer{AuthInfo: credentials.TLSInfo{State: state}})
+	}
+	return handler(ctx, req)
 }
 
 func TestRotateApiKey(t *testing.T) {
@@ -107,6 +127,12 @@ func TestRotateApiKey(t *testing.T) {
 		}
 		p.lets(adminSecret, codes.Unauthenticated)
 		p.lets(res.GetSecret(), codes.OK)
+	})
+	t.Run("a node's certificate has none", func(t *testing.T) {
+		p := start(t, mem.New())
+		ctx := metadata.AppendToOutgoingContext(bounded(t), "node", "n", "authorization", "none")
+		_, err := p.rotate(ctx)
+		refused(t, err, codes.FailedPrecondition)
 	})
 	t.Run("one that control planes are given would come back", func(t *testing.T) {
 		p := start(t, mem.New(), func(c *api.Config) { c.Given = []string{auth.BootstrapName} })

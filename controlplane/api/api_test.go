@@ -71,7 +71,7 @@ func startOver(t testing.TB, st store.Records, change ...func(*api.Config)) *pla
 		runs: observe.NewInstances(), logs: logs.New(), book: tally.New(tally.Config{}),
 	}
 	keys := auth.New(p.replica, auth.Certificates{})
-	server := grpc.NewServer(grpc.UnaryInterceptor(keys.Unary), grpc.StreamInterceptor(keys.Stream))
+	server := grpc.NewServer(grpc.ChainUnaryInterceptor(certified, keys.Unary), grpc.StreamInterceptor(keys.Stream))
 	config := api.Config{
 		Store: st, Replica: p.replica, Nodes: p.nodes, Instances: p.runs, Logs: p.logs, Totals: p.book,
 		Log: log, StoreTimeout: 2 * time.Second,
