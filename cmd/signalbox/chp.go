@@ -86,14 +86,14 @@ func runCHP(ctx context.Context, args []string, out, errs io.Writer) error {
 	log := newCHPLog(out, c.level)
 	run := c.run
 	if c.show {
-		run = func(context.Context, *chpLog) error { return c.printListener(out) }
+		run = func(context.Context, *chpLog) error { return c.printListener(out, errs) }
 	}
 	err := run(ctx, log)
 	switch {
 	case ctx.Err() != nil:
 		return exitStatus(chpStopped)
 	case err != nil:
-		_, _ = fmt.Fprintln(errs, "error:", describe(err))
+		_, _ = fmt.Fprintln(errs, "error:", byFlags(describe(err)))
 		return exitStatus(1)
 	}
 	return nil
@@ -129,7 +129,7 @@ func (c *chpFlags) run(ctx context.Context, log *chpLog) error {
 	writer := &chpWriter{key: w.plane.flags.admin}
 	w.prepare = func(ctx context.Context, pl *plane) error {
 		writer.conn = pl.conn
-		return c.prepare(ctx, writer, records)
+		return c.prepare(ctx, writer, records, log)
 	}
 	w.ready = func(ctx context.Context, _ *plane, _ *node.Node) {
 		close(opened)
@@ -150,14 +150,21 @@ func (c *chpFlags) run(ctx context.Context, log *chpLog) error {
 }
 
 // prepare writes what the flags say into the store.
-func (c *chpFlags) prepare(ctx context.Context, to *chpWriter, records []*signalboxv1.Listener) error {
-	if err := to.listeners(ctx, records); err != nil {
+func (c *chpFlags) prepare(ctx context.Context, to *chpWriter, records []*signalboxv1.Listener, log *chpLog) error {
+	if err := to.listeners(ctx, records); err != nil || c.target == "" {
 		return err
 	}
-	if c.target == "" {
-		return nil
+	kept, err := to.target(ctx, c.target)
+	switch {
+	case err != nil:
+		return err
+	case kept != c.target:
+		log.warn("--default-target %s is not taken: the route / was kept, to %s", bare(c.target), bare(kept))
+		c.target, c.targetKept = kept, true
+	default:
+		log.info("Adding route / -> %s", bare(c.target))
 	}
-	return to.target(ctx, c.target)
+	return nil
 }
 
 // whole is the control plane, the gateway and the node that the flags describe,
@@ -235,7 +242,7 @@ func (c *chpFlags) planeFlags(log *chpLog) (*planeFlags, error) {
 		id: "chp", grpc: "127.0.0.1:0", plaintext: true, lease: 5 * time.Second, reports: time.Second,
 		gateway: gatewayFlags{addr: c.apiAddr(), hosts: c.hosts, wait: 5 * time.Second},
 	}
-	if c.apiSocket == "" && !c.apiIPGiven && exposed() {
+	if c.apiExposed() {
 		p.gateway.addr = at("", c.apiPortNumber(), "")
 	}
 	if err := chpTokenFromCHP(p); err != nil {
@@ -244,7 +251,7 @@ func (c *chpFlags) planeFlags(log *chpLog) (*planeFlags, error) {
 	var err error
 	p.gateway.chp.only = true
 	if p.gateway.tls.Server, err = c.api.server(os.Getenv("CONFIGPROXY_API_SSL_KEY_PASSPHRASE")); err != nil {
-		return nil, fmt.Errorf("--api-ssl-...: %w", err)
+		return nil, fmt.Errorf("--api-ssl-key, --api-ssl-cert, --api-ssl-ca: %w", err)
 	}
 	if p.chp == "" { // an open API: whoever brings no key has one for routes
 		p.chp = auth.NewSecret()
@@ -253,6 +260,10 @@ func (c *chpFlags) planeFlags(log *chpLog) (*planeFlags, error) {
 	}
 	return p, nil
 }
+
+// apiExposed reports whether the API listens at every address because nothing
+// else is said.
+func (c *chpFlags) apiExposed() bool { return c.apiSocket == "" && !c.apiIPGiven && exposed() }
 
 // exposed reports whether this is a container whose image has commands listen
 // at every address.

@@ -97,7 +97,12 @@ func TestCHPsDefaults(t *testing.T) {
 }
 
 func TestWrongCommandLinesAreRefusedAsByCHP(t *testing.T) {
-	dir := t.TempDir()
+	dir, large := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(large, "404.html"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &chpSystem{public: freeAddr(t), api: freeAddr(t)}
+	_, port, _ := net.SplitHostPort(s.public)
 	for _, c := range []struct {
 		args []string
 		says string
@@ -112,11 +117,19 @@ func TestWrongCommandLinesAreRefusedAsByCHP(t *testing.T) {
 		{[]string{"--redirect-port", "80"}, "HTTPS redirection specified but certificates not provided."},
 		{[]string{"--pid-file", filepath.Join(dir, "none", "pid")}, "no such file"},
 		{[]string{"--ssl-key", filepath.Join(dir, "k"), "--ssl-cert", filepath.Join(dir, "c")}, "no such file"},
-		{[]string{"--ssl-key", "k"}, "given together"},
-		{[]string{"--default-target", "nonsense"}, "--default-target"},
-		{[]string{"--error-target", "not a url"}, "error_pages.target"},
+		{[]string{"--ssl-key", "k"}, "error: --ssl-key, --ssl-cert, --ssl-ca: a certificate and its key are given together"},
+		{[]string{"--api-ssl-cert", "k"}, "error: --api-ssl-key, --api-ssl-cert, --api-ssl-ca: "},
+		{[]string{"--client-ssl-key", "k"}, "error: --client-ssl-key, --client-ssl-cert, --client-ssl-ca: "},
+		{[]string{"--default-target", "nonsense"}, "error: --default-target: must begin"},
+		{[]string{"--error-target", "not a url"}, "error: --error-target: must be"},
+		{[]string{"--error-target", "http://x?k=v"}, "error: --error-target: must have no query"},
+		{[]string{"--error-path", large}, "error: --error-path"},
 		{[]string{"--port", "70000"}, "not a port"},
-		{[]string{"--protocol-rewrite", "gopher"}, "scheme"},
+		{[]string{"--protocol-rewrite", "gopher"}, "error: --protocol-rewrite: "},
+		{[]string{"--custom-header", "X Y: b"}, `error: --custom-header["X Y"]: `},
+		{[]string{"--custom-header", "Connection: b"}, `error: --custom-header["Connection"]: `},
+		{[]string{"--api-ip", "192.0.2.1"}, "error: --api-ip, --api-port, --api-socket: 192.0.2.1:8001: "},
+		{append(s.where(), "--api-port", port), "error: --ip, --port, --socket: "},
 	} {
 		var out, errs bytes.Buffer
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -148,7 +148,7 @@ func (s *chpSystem) startCluster(t *testing.T, args []string) {
 		}
 	}
 	var printed bytes.Buffer
-	if err := runCHP(t.Context(), append(args, "--print-listener"), &printed, &printed); err != nil {
+	if err := runCHP(t.Context(), append(args, "--print-listener"), &printed, io.Discard); err != nil {
 		t.Fatal(err, printed.String())
 	}
 	put("/v1/listeners", json.RawMessage(printed.Bytes()))

@@ -40,7 +40,9 @@ type chpFlags struct {
 	timeout, proxyTimeout, keepAlive      string
 	storage                               string
 
+	given         []string // names of the flags that were given
 	apiIPGiven    bool
+	targetKept    bool // target is not what was given, but was kept
 	data          string
 	show          bool
 	version, help bool
@@ -56,8 +58,12 @@ func (t *chpTLS) add(f *pflag.FlagSet, prefix, what string) {
 	f.StringVar(&t.key, prefix+"ssl-key", "", "`keyfile` (PEM) of "+what)
 	f.StringVar(&t.cert, prefix+"ssl-cert", "", "`certfile` (PEM) of "+what)
 	f.StringVar(&t.ca, prefix+"ssl-ca", "", "`ca-file` (PEM): authorities that the other side must have a certificate of")
-	f.BoolVar(&t.request, prefix+"ssl-request-cert", false, "demand a certificate of clients")
-	f.BoolVar(&t.reject, prefix+"ssl-reject-unauthorized", false, "nothing: whoever is asked for a certificate must have one")
+	request := "demand a certificate of clients"
+	if prefix == "client-" {
+		request = "nothing, as in CHP"
+	}
+	f.BoolVar(&t.request, prefix+"ssl-request-cert", false, request)
+	f.BoolVar(&t.reject, prefix+"ssl-reject-unauthorized", false, "nothing, as in CHP: whoever is asked for a certificate must have one")
 }
 
 // flags returns the command line, whose values go to c.
@@ -120,6 +126,7 @@ func (c *chpFlags) parse(args []string) error {
 	if c.version || c.help {
 		return nil
 	}
+	f.Visit(func(one *pflag.Flag) { c.given = append(c.given, one.Name) })
 	c.apiIPGiven = f.Changed("api-ip")
 	for _, other := range []string{"ip", "port"} {
 		if f.Changed("socket") && f.Changed(other) {
@@ -172,6 +179,22 @@ func (c *chpFlags) check() error {
 	}
 	return nil
 }
+
+// flagsOf has what our own errors name, and the flags of this command line that
+// it comes from.
+var flagsOf = strings.NewReplacer(
+	"--api-listen", "--api-ip, --api-port, --api-socket:",
+	`listener "public"`, "--ip, --port, --socket",
+	`listener "redirect"`, "--redirect-port",
+	"route_defaults.request_headers.set", "--custom-header",
+	"route_defaults.location.scheme", "--protocol-rewrite",
+	"error_pages.target", "--error-target",
+	"error_pages.pages", "--error-path",
+	"error_pages", "--error-path",
+)
+
+// byFlags has an error name what whoever wrote the command line knows.
+func byFlags(text string) string { return flagsOf.Replace(text) }
 
 // jsInt reads a number as JavaScript's parseInt does: what follows the digits
 // is passed over.

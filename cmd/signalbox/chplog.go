@@ -86,6 +86,10 @@ func (p *chpParts) Enabled(_ context.Context, l slog.Level) bool {
 }
 
 func (p *chpParts) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "the secret given for a key is short") {
+		p.log.log(p.level(r.Level), "CONFIGPROXY_AUTH_TOKEN is short, and can be guessed")
+		return nil
+	}
 	text := strings.Builder{}
 	text.WriteString(r.Message)
 	add := func(a slog.Attr) bool {

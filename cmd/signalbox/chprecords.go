@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (c *chpFlags) listeners() ([]*signalboxv1.Listener, error) {
 
 // printListener prints the body of a call that gives a cluster's public
 // listener what the flags say.
-func (c *chpFlags) printListener(out io.Writer) error {
+func (c *chpFlags) printListener(out, errs io.Writer) error {
 	all, err := c.listeners()
 	if err != nil {
 		return err
@@ -70,8 +71,27 @@ func (c *chpFlags) printListener(out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if rest := c.elsewhere(); len(rest) > 0 {
+		_, _ = fmt.Fprintf(errs, "not in the listener, but said elsewhere in a cluster: %s\n", strings.Join(rest, ", "))
+	}
 	_, err = fmt.Fprintln(out, string(text))
 	return err
+}
+
+// inListener are the flags that a listener's record can say.
+var inListener = []string{
+	"error-target", "error-path", "timeout", "proxy-timeout", "keep-alive-timeout", "no-x-forward", "no-prepend-path", "no-include-prefix",
+	"auto-rewrite", "protocol-rewrite", "change-origin", "custom-header", "print-listener",
+}
+
+// elsewhere are the flags that were given and are not in the listener.
+func (c *chpFlags) elsewhere() (rest []string) {
+	for _, name := range c.given {
+		if !slices.Contains(inListener, name) {
+			rest = append(rest, "--"+name)
+		}
+	}
+	return rest
 }
 
 // redirectsTo is the port that plain HTTP is led to.
@@ -184,16 +204,22 @@ func (w *chpWriter) listeners(ctx context.Context, all []*signalboxv1.Listener) 
 	return nil
 }
 
-// target writes the default target, unless there is a route for everything.
-func (w *chpWriter) target(ctx context.Context, url string) error {
-	_, err := signalboxv1.NewRouteServiceClient(w.conn).PutRoute(w.with(ctx), &signalboxv1.PutRouteRequest{
+// target writes the default target, unless there is a route for everything, and
+// returns where that leads.
+func (w *chpWriter) target(ctx context.Context, url string) (string, error) {
+	routes := signalboxv1.NewRouteServiceClient(w.conn)
+	_, err := routes.PutRoute(w.with(ctx), &signalboxv1.PutRouteRequest{
 		Route:            &signalboxv1.Route{Name: "chp", Match: &signalboxv1.Match{PathPrefix: "/"}, Upstreams: []*signalboxv1.Upstream{{Url: url}}},
 		ExpectedRevision: proto.Int64(0),
 	})
-	if code := status.Code(err); code == codes.AlreadyExists || code == codes.Aborted {
-		return nil // it was kept
+	if code := status.Code(err); code != codes.AlreadyExists && code != codes.Aborted {
+		return url, err
 	}
-	return err
+	kept, err := routes.ListRoutes(w.with(ctx), &signalboxv1.ListRoutesRequest{PageSize: 1, Match: &signalboxv1.Match{PathPrefix: "/"}})
+	if err != nil || len(kept.GetRoutes()) == 0 || len(kept.GetRoutes()[0].GetRoute().GetUpstreams()) == 0 {
+		return "", err
+	}
+	return kept.GetRoutes()[0].GetRoute().GetUpstreams()[0].GetUrl(), nil
 }
 
 // watchPages writes the public listener again whenever the files in

@@ -20,20 +20,43 @@ func (c *chpFlags) sayFlags(log *chpLog) {
 	if c.protocolRewrite != "" {
 		log.info("ProtocolRewrite enabled. Rewriting to %s", c.protocolRewrite)
 	}
-	for flag, why := range map[string]string{
-		c.storage: "--storage-backend means nothing here: it is a module of Node.js. Routes are kept over restarts with --data-dir.",
-		c.dhparam: "--ssl-dhparam means nothing here: only elliptic curves are used.",
-	} {
-		if flag != "" {
-			log.warn("%s", why)
-		}
+	for _, f := range c.meaningless() {
+		log.warn("%s", f)
+	}
+	if idle := c.idleFlags(); idle != nil {
+		log.info("As in CHP, %s means nothing: who is asked for a certificate must have one.", strings.Join(idle, ", "))
+	}
+}
+
+// meaningless says why flags that were given mean nothing here.
+func (c *chpFlags) meaningless() (all []string) {
+	if c.storage != "" {
+		all = append(all, "--storage-backend means nothing here: it is a module of Node.js. Routes are kept over restarts with --data-dir.")
+	}
+	if c.dhparam != "" {
+		all = append(all, "--ssl-dhparam means nothing here: only elliptic curves are used.")
 	}
 	if c.rc4 {
-		log.warn("--ssl-allow-rc4 means nothing here: there is no RC4.")
+		all = append(all, "--ssl-allow-rc4 means nothing here: there is no RC4.")
 	}
-	if c.target != "" {
-		log.info("Adding route / -> %s", bare(c.target))
+	return all
+}
+
+// idleFlags are those that were given and do nothing in CHP either. JupyterHub
+// gives some of them.
+func (c *chpFlags) idleFlags() (all []string) {
+	for _, side := range []struct {
+		prefix string
+		tls    chpTLS
+	}{{"", c.public}, {"api-", c.api}, {"client-", c.client}} {
+		if side.prefix == "client-" && side.tls.request {
+			all = append(all, "--client-ssl-request-cert")
+		}
+		if side.tls.reject {
+			all = append(all, "--"+side.prefix+"ssl-reject-unauthorized")
+		}
 	}
+	return all
 }
 
 // sayReady says where everything is, in CHP's words and order.
@@ -58,7 +81,11 @@ func (c *chpFlags) sayReady(log *chpLog) {
 		return strconv.Itoa(port) + ":" + ip // in this order
 	}
 	log.info("Proxying %s%s to %s", scheme(c.public), where(c.ip, c.publicPort(), c.socket), to)
-	log.info("Proxy API at %s%s/api/routes", scheme(c.api), where(c.apiIP, c.apiPortNumber(), c.apiSocket))
+	apiIP := c.apiIP
+	if c.apiExposed() {
+		apiIP = ""
+	}
+	log.info("Proxy API at %s%s/api/routes", scheme(c.api), where(apiIP, c.apiPortNumber(), c.apiSocket))
 	if c.metricsAddr() != "" {
 		port, _ := jsInt(c.metricsPort)
 		log.info("Serve metrics at http://%s/metrics", where(c.metricsIP, port, c.metricsSocket))
@@ -67,7 +94,7 @@ func (c *chpFlags) sayReady(log *chpLog) {
 		port, _ := jsInt(c.redirectPort)
 		log.info("Added HTTP to HTTPS redirection from %d to %d", port, c.redirectsTo())
 	}
-	if c.target != "" {
+	if c.target != "" && !c.targetKept {
 		log.info("Route added / -> %s", bare(c.target))
 	}
 }

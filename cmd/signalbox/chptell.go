@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+	"unicode"
 
 	"signalbox/gateway/chp"
 	"signalbox/node/proxy"
@@ -17,7 +17,7 @@ import (
 type chpTeller struct {
 	log    *chpLog
 	counts *chpMetrics
-	quota  chpQuota
+	quota  proxy.Quota // of failures that are logged
 }
 
 // exchange is told of what is over on the public port.
@@ -26,22 +26,34 @@ func (t *chpTeller) exchange(x proxy.Exchange) {
 		return
 	}
 	t.counts.exchange(x)
-	what := strconv.Itoa(x.Status) + " " + x.Method + " " + x.Path
+	path := printable(x.Path)
+	what := strconv.Itoa(x.Status) + " " + x.Method + " " + path
 	switch {
 	case x.Reason == "" && t.log.least <= slog.LevelDebug:
 		kind := "WEB"
 		if x.Upgrade {
 			kind = "WS"
 		}
-		t.log.log(slog.LevelDebug, "PROXY "+kind+" "+x.Path+" to "+bare(x.Upstream))
+		t.log.log(slog.LevelDebug, "PROXY "+kind+" "+path+" to "+bare(x.Upstream))
 		if !x.Active {
-			t.log.log(slog.LevelDebug, "Not recording activity for status "+strconv.Itoa(x.Status)+" on "+x.Path)
+			t.log.log(slog.LevelDebug, "Not recording activity for status "+strconv.Itoa(x.Status)+" on "+path)
 		}
 	case x.Reason == "":
 	case x.Reason == proxy.ReasonClientGone, x.Status == http.StatusBadRequest && x.Route == "":
 		t.log.log(slog.LevelDebug, what+" "+string(x.Reason)) // the client's own doing
-	case t.quota.take(time.Now()):
-		t.log.log(slog.LevelError, what+t.why(x))
+	default:
+		t.failure(what + printable(t.why(x)))
+	}
+}
+
+// failure logs one, if there are not too many of them.
+func (t *chpTeller) failure(what string) {
+	left, ok := t.quota.Take(time.Now())
+	switch {
+	case ok && left > 0:
+		t.log.log(slog.LevelError, what+" (and "+strconv.Itoa(left)+" failures before it, which are not logged)")
+	case ok:
+		t.log.log(slog.LevelError, what)
 	}
 }
 
@@ -55,7 +67,7 @@ func (t *chpTeller) why(x proxy.Exchange) string {
 		host, _, _ = strings.Cut(host, "/")
 		return " connect ECONNREFUSED " + host
 	case x.Err != nil:
-		return " " + string(x.Reason) + ": " + strings.ReplaceAll(x.Err.Error(), "\n", " ")
+		return " " + string(x.Reason) + ": " + x.Err.Error()
 	}
 	return " " + string(x.Reason)
 }
@@ -80,34 +92,13 @@ func (t *chpTeller) call(c chp.Call) {
 	t.log.log(level, strconv.Itoa(c.Status)+" "+c.Method+" "+printable(c.Path))
 }
 
-// printable has no control characters, with which a key could write lines of
-// its own.
+// printable has no control characters, with which who asks could write lines of
+// their own, or to a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return '?'
 		}
 		return r
 	}, s)
-}
-
-// chpFailures is how many failures are logged in a second, so that whoever can
-// make requests fail cannot fill disks.
-const chpFailures = 100
-
-// A chpQuota lets some through in each second.
-type chpQuota struct {
-	mu     sync.Mutex
-	second int64
-	passed int
-}
-
-func (q *chpQuota) take(now time.Time) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if s := now.Unix(); s != q.second {
-		q.second, q.passed = s, 0
-	}
-	q.passed++
-	return q.passed <= chpFailures
 }

@@ -30,7 +30,7 @@ func (t *chpTLS) server(passphrase string) (certfile.Server, error) {
 func (c *chpFlags) node(log *chpLog) (node.Config, error) {
 	public, err := c.public.server(os.Getenv("CONFIGPROXY_SSL_KEY_PASSPHRASE"))
 	if err != nil {
-		return node.Config{}, fmt.Errorf("--ssl-...: %w", err)
+		return node.Config{}, fmt.Errorf("--ssl-key, --ssl-cert, --ssl-ca: %w", err)
 	}
 	if public.Cert != "" {
 		if public.Versions, err = tlsVersions(c.protocol); err != nil {
@@ -60,7 +60,12 @@ func (c *chpFlags) node(log *chpLog) (node.Config, error) {
 		conf.Listeners["redirect"] = node.Listener{Addr: at(c.ip, port, "")}
 	}
 	if _, err := conf.Upstreams.Config(); err != nil {
-		return node.Config{}, fmt.Errorf("--client-ssl-...: %w", err)
+		extra := conf.Upstreams.ExtraCA
+		conf.Upstreams.ExtraCA = ""
+		if _, other := conf.Upstreams.Config(); other != nil {
+			return node.Config{}, fmt.Errorf("--client-ssl-key, --client-ssl-cert, --client-ssl-ca: %w", other)
+		}
+		log.warn("Ignoring extra certs from `%s`, load failed: %v", extra, err) // as Node.js
 	}
 	return conf, nil
 }

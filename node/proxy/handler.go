@@ -50,7 +50,7 @@ type Handler struct {
 	draining atomic.Bool
 	served   atomic.Uint64 // exchanges so far, for sampling
 	failures failures
-	quotas   [2]quota // of failures to be logged: clients', others
+	quotas   [2]Quota // of failures to be logged: clients', others
 	streams  streams
 	descs    descs
 	begun    time.Time
@@ -136,6 +136,7 @@ func (h *Handler) SetListeners(recs map[string]*signalboxv1.Listener) (rejected 
 	h.rules = rules
 	for name, f := range h.fronts {
 		f.rules.Store(h.rulesOf(name))
+		f.idle.changed()
 	}
 	return rejected
 }
@@ -149,6 +150,7 @@ func (h *Handler) front(name string) *front {
 	f := h.fronts[name]
 	if f == nil {
 		f = &front{handler: h, name: name}
+		f.idle.front = f
 		f.rules.Store(h.rulesOf(name))
 		h.fronts[name] = f
 	}
@@ -168,6 +170,7 @@ type front struct {
 	handler *Handler
 	name    string
 	rules   atomic.Pointer[listener]
+	idle    idleWatch
 
 	meters   [meters]meter
 	accepted atomic.Uint64 // connections

@@ -11,17 +11,18 @@ import (
 // make exchanges fail cannot fill disks.
 const maxFailures = 100
 
-// A quota lets some through in each second, and counts the others.
-type quota struct {
+// A Quota lets some through in each second, and counts the others. The zero
+// value is whole; it is safe for concurrent use.
+type Quota struct {
 	mu     sync.Mutex
 	second int64 // since 1970
 	passed int   // in that second
 	left   int   // left out since one was let through
 }
 
-// take asks for one to be let through, and returns how many were left out
+// Take asks for one to be let through, and returns how many were left out
 // before it.
-func (q *quota) take(now time.Time) (left int, ok bool) {
+func (q *Quota) Take(now time.Time) (left int, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if s := now.Unix(); s != q.second {
@@ -48,10 +49,10 @@ func (x *exchange) logs() (level slog.Level, left int, ok bool) {
 		n := h.served.Add(1)
 		return slog.LevelInfo, 0, h.cfg.Sample > 0 && n%uint64(h.cfg.Sample) == 0
 	case f.side == SideClient, f.side == SidePolicy:
-		left, ok = h.quotas[0].take(time.Now())
+		left, ok = h.quotas[0].Take(time.Now())
 		return slog.LevelInfo, left, ok
 	}
-	left, ok = h.quotas[1].take(time.Now())
+	left, ok = h.quotas[1].Take(time.Now())
 	return slog.LevelWarn, left, ok
 }
 

@@ -6,12 +6,12 @@ import (
 )
 
 func TestAQuotaIsFullAgainEverySecond(t *testing.T) {
-	var q quota
+	var q Quota
 	begin := time.Unix(1000, 999)
 	for second := range 3 {
 		passed := 0
 		for range maxFailures + 50 {
-			left, ok := q.take(begin.Add(time.Duration(second) * time.Second))
+			left, ok := q.Take(begin.Add(time.Duration(second) * time.Second))
 			if ok {
 				passed++
 			}
