@@ -448,12 +448,17 @@ func TestAClientThatDoesNotReadIsEndedToo(t *testing.T) {
 func TestAClientsIdleTimeIsItsListeners(t *testing.T) {
 	n := plain(t)
 	n.route("/", web(t, func(http.ResponseWriter, *http.Request) {}))
+	waiting := n.dial()
+	waiting.send("GET / HTTP/1.1", "Host: h")
+	waiting.answer()
 	n.listener(&signalboxv1.Listener{IdleTimeout: durationpb.New(1e9)})
 	c := n.dial()
 	c.send("GET / HTTP/1.1", "Host: h")
 	c.answer()
-	if got := c.rest(); got != "" {
-		t.Errorf("got %q", got)
+	for _, c := range []*client{waiting, c} {
+		if got := c.rest(); got != "" {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 

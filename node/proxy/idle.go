@@ -10,16 +10,21 @@ import (
 	"signalbox/node/listen"
 )
 
-// An idle connection is looked at idleSteps times before its time is over, and
-// at least every maxStep, so that a record with a shorter time is not missed.
+// grain is how much later than its time a connection is closed at most, as a
+// part of that time: so that many connections are looked at together, and not
+// all of them for each one's sake. It is never more than maxGrain.
 const (
-	idleSteps = 4
-	maxStep   = 5 * time.Second
+	grain    = 50
+	maxGrain = time.Second
 )
 
 // An idleWatch closes client connections that wait for their next request
 // longer than their listener's record says at that moment. http.Server's own
 // bound could not change while it serves, and would set a timer per request.
+//
+// While there are connections the timer is set, and never for later than the
+// first of them is due: one that begins to wait after it was set is due a whole
+// time after that, and so no earlier than the timer runs out.
 type idleWatch struct {
 	front *front
 	conns sync.Map // net.Conn to *waiting
@@ -27,7 +32,7 @@ type idleWatch struct {
 
 	mu    sync.Mutex
 	timer *time.Timer // runs sweep; nil before the first connection
-	set   bool
+	at    time.Time   // when it will; zero while it is not set
 }
 
 // waiting is since when a connection waits, in nanoseconds since 1970; zero
@@ -43,7 +48,7 @@ func (w *idleWatch) state(c net.Conn, s http.ConnState) {
 		w.front.accepted.Add(1)
 		w.front.conns.Add(1)
 		if w.count.Add(1) == 1 {
-			w.again()
+			w.look(time.Now().Add(w.front.rules.Load().idle))
 		}
 	case http.StateActive:
 		if v, ok := w.conns.Load(c); ok {
@@ -61,33 +66,47 @@ func (w *idleWatch) state(c net.Conn, s http.ConnState) {
 	}
 }
 
-// again sets the timer while there is anything to look at.
-func (w *idleWatch) again() {
+// look has connections looked at when the time comes, or earlier.
+func (w *idleWatch) look(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.set || w.count.Load() == 0 {
+	if w.count.Load() == 0 || !w.at.IsZero() && !at.Before(w.at) {
 		return
 	}
-	w.set = true
-	step := min(w.front.rules.Load().idle/idleSteps, maxStep)
+	w.at = at
 	if w.timer == nil {
-		w.timer = time.AfterFunc(step, w.sweep)
+		w.timer = time.AfterFunc(time.Until(at), w.sweep)
 	} else {
-		w.timer.Reset(step)
+		w.timer.Reset(time.Until(at))
 	}
 }
 
+// changed says that the record is another, with perhaps a shorter time.
+func (w *idleWatch) changed() { w.look(time.Now()) }
+
 // sweep closes what has waited too long.
 func (w *idleWatch) sweep() {
-	before := time.Now().Add(-w.front.rules.Load().idle).UnixNano()
+	w.mu.Lock()
+	w.at = time.Time{} // before the record is looked at, which may change now
+	w.mu.Unlock()
+	idle, now := w.front.rules.Load().idle, time.Now()
+	next := now.Add(idle)
 	w.conns.Range(func(c, v any) bool {
-		if since := v.(*waiting).since.Load(); since != 0 && since <= before {
+		since := v.(*waiting).since.Load()
+		if since == 0 {
+			return true
+		}
+		due := time.Unix(0, since).Add(idle)
+		switch {
+		case !due.After(now):
 			_ = c.(net.Conn).Close() // the server notices
+		case due.Before(next):
+			next = due
 		}
 		return true
 	})
-	w.mu.Lock()
-	w.set = false
-	w.mu.Unlock()
-	w.again()
+	if soonest := now.Add(min(idle/grain, maxGrain)); next.Before(soonest) {
+		next = soonest
+	}
+	w.look(next)
 }

@@ -51,7 +51,7 @@ func Server(h *Handler, listener string) *http.Server {
 		},
 		BaseContext:                  func(net.Listener) context.Context { return h.base },
 		ConnContext:                  listen.ConnContext,
-		ConnState:                    (&idleWatch{front: f}).state,
+		ConnState:                    f.idle.state,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelDebug),
 	}
