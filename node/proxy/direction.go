@@ -102,7 +102,9 @@ func (d *direction) splice() error {
 	if d.frames != nil {
 		d.frames.skip(moved)
 	}
-	d.moved(int(moved))
+	if moved > 0 {
+		d.moved(int(moved))
+	}
 	d.stream.wait(d.src, 0)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && d.stream.cause() == nil:
