@@ -1,6 +1,7 @@
 package nodepass
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"signalbox/gateway/gatewaytest"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
@@ -271,6 +273,50 @@ func TestOnlyTheOneHeaderIsAKey(t *testing.T) {
 	res := m.send("GET", "/api/v1/info", gatewaytest.Admin, "", "Authorization", "Basic eDp5")
 	if res.code != 200 {
 		t.Errorf("beside another's header: %d %s", res.code, res.body)
+	}
+}
+
+// The answer to a PATCH is from before what is asked for has an effect, however
+// soon that is.
+func TestAnswersToPatchesAreFromBefore(t *testing.T) {
+	m := start(t, Config{})
+	m.ask(201, "POST", "/instances", `{"url":"`+oneURL+`"}`, nil)
+	m.cp.Carry(one, &signalboxv1.InstanceCounters{TcpSent: 7})
+	m.runs(one, isRunning)
+	m.cp.Before(func(method string) error {
+		if method == signalboxv1.InstanceService_UpdateInstance_FullMethodName {
+			m.runs(one, isStopped)
+		}
+		return nil
+	})
+	var o instance
+	m.ask(200, "PATCH", "/instances/"+one, `{"action":"stop","alias":"x"}`, &o)
+	if o.Status != "running" || o.Alias != "x" || o.TCPTx != 7 {
+		t.Errorf("got %+v", o)
+	}
+	m.ask(200, "PATCH", "/instances/"+one, `{"action":"reset"}`, &o)
+	if o.Status != "stopped" || o.TCPTx != 0 {
+		t.Errorf("got %+v", o)
+	}
+}
+
+// What others write meanwhile is kept by a PUT, and it is written all the same.
+func TestAPutAmongOthersWrites(t *testing.T) {
+	m := start(t, Config{})
+	m.ask(201, "POST", "/instances", `{"url":"`+oneURL+`"}`, nil)
+	races := 3
+	m.cp.Before(func(method string) error {
+		if method == signalboxv1.InstanceService_PutInstance_FullMethodName && races > 0 {
+			races--
+			_, err := m.cp.UpdateInstance(context.Background(), &signalboxv1.UpdateInstanceRequest{Name: one, Alias: proto.String(fmt.Sprint(races))})
+			return err
+		}
+		return nil
+	})
+	var o instance
+	m.ask(200, "PUT", "/instances/"+one, `{"url":"client://h:1/h:2"}`, &o)
+	if i := m.cp.Instance(one); o.Alias != "0" || i.GetAlias() != "0" || i.GetUrl() != "client://h:1/h:2" {
+		t.Errorf("got %+v, and %v is stored", o, i)
 	}
 }
 
