@@ -16,7 +16,6 @@ import (
 	"signalbox/node/report"
 	"signalbox/node/route"
 	"signalbox/node/upstream"
-	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
 // A Node is one proxy process. It does nothing until Listen or Run.
@@ -25,11 +24,12 @@ type Node struct {
 	log   *slog.Logger
 	epoch int64 // when the process was started, in nanoseconds since 1970; see keepEpoch
 
-	book  *report.Book
-	pools *upstream.Registry
-	proxy *proxy.Handler
-	table *table
-	keep  *keeper // nil when nothing is kept
+	book    *report.Book
+	pools   *upstream.Registry
+	proxy   *proxy.Handler
+	tunnels *tunnels
+	table   *table
+	keep    *keeper // nil when nothing is kept
 
 	identity *identity.Identity // nil when the node connects with its key
 
@@ -68,8 +68,9 @@ func New(c Config) (*Node, error) {
 		Pools: n.pools, Book: n.book, Log: c.Log, Sample: c.AccessLogSample, TLS: secure, Observe: c.Observe,
 		Ready: func() bool { return n.table.served.Load() },
 	})
+	n.tunnels = newTunnels(c)
 	n.table = &table{
-		node: c.ID, server: n.proxy, log: c.Log, wanted: n.want,
+		node: c.ID, server: n.proxy, tunnels: n.tunnels, log: c.Log, wanted: n.want,
 		routes: route.New(route.Config{UnixSockets: c.AllowUnixUpstreams}), first: make(chan struct{}),
 	}
 	if c.StateDir != "" {
@@ -192,16 +193,24 @@ func (n *Node) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	// 3. what is kept of it
+	// 3. the tunnels it has an end of
+	tunnelling, cut := context.WithCancel(parts)
+	cutOff := make(chan struct{})
+	go func() { defer close(cutOff); _ = n.tunnels.Run(tunnelling) }() // it ends because it is told to
+	g.Go(func() error {
+		n.watchFeed(failed)
+		return nil
+	})
+	// 4. what is kept of it
 	keeping, keepNoMore := context.WithCancel(context.WithoutCancel(ctx))
 	kept := make(chan struct{})
 	go func() { defer close(kept); n.runKeeper(keeping) }()
-	// 4. how it stands
+	// 5. how it stands
 	if n.admin != nil {
 		g.Go(func() error { return n.admin.run(failed) })
 	}
 
-	// 5. what is wanted of it
+	// 6. what is wanted of it
 	limit, told := n.conf.DrainTimeout, make(chan time.Duration, 1)
 	g.Go(func() error {
 		if limit, stop := n.obey(failed); stop {
@@ -220,6 +229,8 @@ func (n *Node) Run(ctx context.Context) error {
 	n.drain()
 	n.proxy.Drain()
 	n.finish(context.WithoutCancel(ctx), limit)
+	cut()
+	<-cutOff // before the last report is sent
 	stop()
 	err = g.Wait()
 	keepNoMore()
@@ -250,18 +261,8 @@ func (n *Node) restore() []*feed.Change {
 	return changes
 }
 
-// reports are what the node carried, for one stream.
-type reports struct {
-	*report.Reader
-}
-
-func (n *Node) reports() feed.Reports { return reports{n.book.Reader()} }
-
-// Instances implements [feed.Reports].
-func (reports) Instances() []*signalboxv1.InstanceReport { return nil }
-
-// Lines implements [feed.Reports].
-func (reports) Lines() []*signalboxv1.LogLine { return nil }
+// running is how many exchanges and tunnelled connections run.
+func (n *Node) running() int64 { return n.proxy.Running() + n.tunnels.Open() }
 
 // newClient returns a client that begins with some changes.
 func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
@@ -276,7 +277,7 @@ func (n *Node) newClient(start []*feed.Change) (*feed.Client, error) {
 	c := feed.Config{
 		Node: n.conf.ID, Epoch: n.epoch, Version: n.conf.Version, Labels: n.conf.Labels, Listeners: listeners,
 		Seeds: n.conf.ControlPlanes, Key: n.conf.key(), TLS: conf, AllowPlaintext: n.conf.AllowPlaintext,
-		Applier: n.table, Reports: n.reports, Open: n.proxy.Running, Start: start, Log: n.log,
+		Applier: n.table, Reports: n.reports, Open: n.running, Start: start, Log: n.log,
 	}
 	if id := n.identity; id != nil {
 		c.Identify = id.Connect

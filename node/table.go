@@ -29,7 +29,9 @@ type server interface {
 type table struct {
 	node   string
 	server server
-	log    *slog.Logger
+	// tunnels is told of instances. Nil where there are none.
+	tunnels *tunnels
+	log     *slog.Logger
 	// wanted is told what is wanted of the node, nil for nothing. It says why
 	// that cannot be.
 	wanted func(*signalboxv1.NodeWanted) error
@@ -74,6 +76,9 @@ func (t *table) Apply(c *feed.Change) feed.Outcome {
 	s := t.sort(c)
 	o := t.setRoutes(c, s)
 	o.Refused = append(o.Refused, t.setListeners(c, s.listeners)...)
+	if t.tunnels != nil {
+		o.Refused = append(o.Refused, t.tunnels.apply(c)...)
+	}
 	o.Refused = append(o.Refused, t.want(c, s.node)...)
 	if t.keep != nil {
 		t.keep(toKeep(c, o))

@@ -114,7 +114,7 @@ func TestFollowInstanceLogs(t *testing.T) {
 		for _, text := range texts {
 			lines = append(lines, &signalboxv1.LogLine{Instance: instance, Text: text})
 		}
-		p.logs.Add("n", lines)
+		p.logs.Add("n", 1, lines)
 	}
 	t.Run("a tail and then what is said, until the instance is gone", func(t *testing.T) {
 		p := start(t, mem.New())

@@ -54,7 +54,7 @@ type Tally interface {
 
 // Logs takes in what instances on a node had to say.
 type Logs interface {
-	Add(node string, lines []*signalboxv1.LogLine)
+	Add(node string, epoch int64, lines []*signalboxv1.LogLine)
 }
 
 // Config is what a Server is made of.

@@ -88,7 +88,7 @@ func startPlaneOver(t testing.TB, followed *mem.Keeper, head feed.Head, keeper *
 }
 
 // Add implements feed.Logs.
-func (p *plane) Add(node string, lines []*signalboxv1.LogLine) {
+func (p *plane) Add(node string, _ int64, lines []*signalboxv1.LogLine) {
 	for _, l := range lines {
 		p.logged <- node + ": " + l.GetInstance() + ": " + l.GetText()
 	}

@@ -120,7 +120,7 @@ func (ss *session) receive() error {
 			ss.reported(m.Report)
 		case *signalboxv1.ConnectRequest_LogLines:
 			if ss.Logs != nil {
-				ss.Logs.Add(ss.hello.GetNode(), m.LogLines.GetLines())
+				ss.Logs.Add(ss.hello.GetNode(), ss.hello.GetEpoch(), m.LogLines.GetLines())
 			}
 		case *signalboxv1.ConnectRequest_Feed:
 			ss.asked(m.Feed)

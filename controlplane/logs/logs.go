@@ -33,10 +33,16 @@ type Hub struct {
 	seq       uint64 // counts lines
 	bytes     int    // of all rings
 	followers map[*Follower]struct{}
+	heard     map[string]place // by node
 }
 
+// A place is how far a node's process was heard.
+type place struct{ epoch, last int64 }
+
 // New returns a Hub that has heard nothing.
-func New() *Hub { return &Hub{rings: map[string]*ring{}, followers: map[*Follower]struct{}{}} }
+func New() *Hub {
+	return &Hub{rings: map[string]*ring{}, followers: map[*Follower]struct{}{}, heard: map[string]place{}}
+}
 
 // ring is what is kept of one instance. Guarded by Hub.mu.
 type ring struct {
@@ -50,14 +56,20 @@ type said struct {
 	line *signalboxv1.LogLine
 }
 
-// Add takes in lines that a node says, in order.
-func (h *Hub) Add(node string, lines []*signalboxv1.LogLine) {
+// Add takes in lines that a node's process says, in order. What was heard of it
+// already, on an earlier stream, is left out.
+func (h *Hub) Add(node string, epoch int64, lines []*signalboxv1.LogLine) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	heard := h.heard[node]
+	if heard.epoch != epoch {
+		heard = place{epoch: epoch}
+	}
 	for _, l := range lines {
-		if l.GetInstance() == "" {
+		if l.GetInstance() == "" || l.GetPlace() != 0 && l.GetPlace() <= heard.last {
 			continue
 		}
+		heard.last = l.GetPlace()
 		h.seq++
 		s := said{h.seq, &signalboxv1.LogLine{
 			Instance: l.GetInstance(), Node: node, Time: l.GetTime(), Level: l.GetLevel(), Text: clip(l.GetText()),
@@ -72,6 +84,7 @@ func (h *Hub) Add(node string, lines []*signalboxv1.LogLine) {
 			}
 		}
 	}
+	h.heard[node] = heard
 }
 
 // clip shortens a text to what is kept of one.

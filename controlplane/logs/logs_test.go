@@ -63,31 +63,51 @@ func nothing(t *testing.T, f *logs.Follower) {
 	}
 }
 
+// A new stream of a node begins with what the node remembers.
+func TestALineThatIsHeardTwiceIsKeptOnce(t *testing.T) {
+	placed := func(from, to int) []*signalboxv1.LogLine {
+		all := lines("a", from, to)
+		for i, l := range all {
+			l.Place = int64(from + i + 1)
+		}
+		return all
+	}
+	h := logs.New()
+	f := h.Follow("a", 0)
+	defer f.Close()
+	h.Add("n", 1, placed(0, 2))
+	h.Add("n", 1, placed(0, 3)) // again, on another stream
+	h.Add("m", 1, placed(7, 8))
+	h.Add("n", 2, placed(0, 1)) // the node was started anew
+	is(t, told(t, f, 5), "n a 0", "n a 1", "n a 2", "m a 7", "n a 0")
+	nothing(t, f)
+}
+
 func TestFollow(t *testing.T) {
 	t.Run("a tail comes first, then what is said", func(t *testing.T) {
 		h := logs.New()
-		h.Add("n", lines("a", 0, 5))
-		h.Add("n", []*signalboxv1.LogLine{line("b", "x")})
+		h.Add("n", 1, lines("a", 0, 5))
+		h.Add("n", 1, []*signalboxv1.LogLine{line("b", "x")})
 		f := h.Follow("a", 2)
 		defer f.Close()
-		h.Add("m", lines("a", 5, 6))
+		h.Add("m", 1, lines("a", 5, 6))
 		is(t, told(t, f, 3), "n a 3", "n a 4", "m a 5")
 		nothing(t, f)
 	})
 	t.Run("without a name it is all, in the order in which it was heard", func(t *testing.T) {
 		h := logs.New()
 		for i := range 3 {
-			h.Add("n", lines("b", i, i+1))
-			h.Add("m", lines("a", i, i+1))
+			h.Add("n", 1, lines("b", i, i+1))
+			h.Add("m", 1, lines("a", i, i+1))
 		}
 		f := h.Follow("", 2)
 		defer f.Close()
-		h.Add("n", lines("new", 0, 1))
+		h.Add("n", 1, lines("new", 0, 1))
 		is(t, told(t, f, 5), "n b 1", "m a 1", "n b 2", "m a 2", "n new 0")
 	})
 	t.Run("no tail is none", func(t *testing.T) {
 		h := logs.New()
-		h.Add("n", lines("a", 0, 5))
+		h.Add("n", 1, lines("a", 0, 5))
 		f := h.Follow("a", 0)
 		defer f.Close()
 		nothing(t, f)
@@ -96,16 +116,16 @@ func TestFollow(t *testing.T) {
 		h := logs.New()
 		f := h.Follow("a", 0)
 		defer f.Close()
-		go h.Add("n", lines("a", 0, 1))
+		go h.Add("n", 1, lines("a", 0, 1))
 		is(t, told(t, f, 1), "n a 0")
 	})
 	t.Run("a slow one misses the oldest, and is told how many", func(t *testing.T) {
 		h := logs.New()
 		f := h.Follow("a", 0)
 		defer f.Close()
-		h.Add("n", lines("a", 0, 1007))
+		h.Add("n", 1, lines("a", 0, 1007))
 		is(t, told(t, f, 2), "+7", "n a 7", "n a 8")
-		h.Add("n", lines("a", 1007, 1010))
+		h.Add("n", 1, lines("a", 1007, 1010))
 		is(t, told(t, f, 1), "+1", "n a 10")
 	})
 	t.Run("it ends with the instance, once all was told", func(t *testing.T) {
@@ -113,7 +133,7 @@ func TestFollow(t *testing.T) {
 		one, all := h.Follow("a", 0), h.Follow("", 0)
 		defer one.Close()
 		defer all.Close()
-		h.Add("n", lines("a", 0, 1))
+		h.Add("n", 1, lines("a", 0, 1))
 		h.Forget("a")
 		is(t, told(t, one, 1), "n a 0")
 		if _, _, err := one.Next(t.Context()); !errors.Is(err, logs.ErrGone) {
@@ -129,7 +149,7 @@ func TestFollow(t *testing.T) {
 		h := logs.New()
 		f := h.Follow("", 0)
 		f.Close()
-		h.Add("n", lines("a", 0, 1))
+		h.Add("n", 1, lines("a", 0, 1))
 		nothing(t, f)
 	})
 }
@@ -137,7 +157,7 @@ func TestFollow(t *testing.T) {
 func TestWhatIsKept(t *testing.T) {
 	t.Run("the last lines", func(t *testing.T) {
 		h := logs.New()
-		h.Add("n", lines("a", 0, logs.MaxLines+3))
+		h.Add("n", 1, lines("a", 0, logs.MaxLines+3))
 		f := h.Follow("a", 2*logs.MaxLines)
 		defer f.Close()
 		is(t, told(t, f, logs.MaxLines)[:1], "n a 3")
@@ -147,7 +167,7 @@ func TestWhatIsKept(t *testing.T) {
 		h := logs.New()
 		long := strings.Repeat("ü", logs.MaxText)
 		for range 40 {
-			h.Add("n", []*signalboxv1.LogLine{line("a", "x"+long)})
+			h.Add("n", 1, []*signalboxv1.LogLine{line("a", "x"+long)})
 		}
 		f := h.Follow("a", logs.MaxLines)
 		defer f.Close()
@@ -164,7 +184,7 @@ func TestWhatIsKept(t *testing.T) {
 		full := logs.MaxBytes / logs.MaxText
 		for i := range logs.MaxTotal/logs.MaxBytes + 1 {
 			for range full {
-				h.Add("n", []*signalboxv1.LogLine{line(fmt.Sprint("i", i), long)})
+				h.Add("n", 1, []*signalboxv1.LogLine{line(fmt.Sprint("i", i), long)})
 			}
 		}
 		for name, want := range map[string]int{"i0": 0, "i1": full, "i2": full} {
@@ -177,10 +197,10 @@ func TestWhatIsKept(t *testing.T) {
 	t.Run("of so many instances, without the quietest", func(t *testing.T) {
 		h := logs.New()
 		for i := range logs.MaxInstances {
-			h.Add("n", lines(fmt.Sprint("i", i), 0, 1))
+			h.Add("n", 1, lines(fmt.Sprint("i", i), 0, 1))
 		}
-		h.Add("n", lines("i0", 1, 2))
-		h.Add("n", lines("new", 0, 1))
+		h.Add("n", 1, lines("i0", 1, 2))
+		h.Add("n", 1, lines("new", 0, 1))
 		for name, want := range map[string]int{"i0": 2, "i1": 0, "i2": 1, "new": 1} {
 			f := h.Follow(name, 5)
 			told(t, f, want)

@@ -1114,8 +1114,8 @@ func (x *InstanceReport) GetRun() *InstanceRun {
 }
 
 // LogLines are what instances on a node had to say. They are sent on all
-// streams, each once, and kept in memory only: the last 500 of an instance, or
-// 64 KiB.
+// streams, on a new one from the oldest that the node remembers, and kept in
+// memory only: the last 500 of an instance, or 64 KiB.
 type LogLines struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Lines in order.
@@ -1173,7 +1173,10 @@ type LogLine struct {
 	// Level of it.
 	Level LogLevel `protobuf:"varint,4,opt,name=level,proto3,enum=signalbox.v1.LogLevel" json:"level,omitempty"`
 	// Text without time, level and line end; at most 4096 bytes.
-	Text          string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	// Place among the lines of the node's process, from 1, so that one that is
+	// heard twice is kept once.
+	Place         int64 `protobuf:"varint,6,opt,name=place,proto3" json:"place,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1241,6 +1244,13 @@ func (x *LogLine) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *LogLine) GetPlace() int64 {
+	if x != nil {
+		return x.Place
+	}
+	return 0
 }
 
 // PutInstanceRequest asks for an instance to be written.
@@ -2117,13 +2127,14 @@ const file_signalbox_v1_instance_proto_rawDesc = "" +
 	"\rlast_activity\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\flastActivity\x12+\n" +
 	"\x03run\x18\x05 \x01(\v2\x19.signalbox.v1.InstanceRunR\x03run\"7\n" +
 	"\bLogLines\x12+\n" +
-	"\x05lines\x18\x01 \x03(\v2\x15.signalbox.v1.LogLineR\x05lines\"\xab\x01\n" +
+	"\x05lines\x18\x01 \x03(\v2\x15.signalbox.v1.LogLineR\x05lines\"\xc1\x01\n" +
 	"\aLogLine\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
 	"\x05level\x18\x04 \x01(\x0e2\x16.signalbox.v1.LogLevelR\x05level\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\x9b\x02\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\x12\x14\n" +
+	"\x05place\x18\x06 \x01(\x03R\x05place\"\x9b\x02\n" +
 	"\x12PutInstanceRequest\x122\n" +
 	"\binstance\x18\x01 \x01(\v2\x16.signalbox.v1.InstanceR\binstance\x120\n" +
 	"\x11expected_revision\x18\x02 \x01(\x03H\x00R\x10expectedRevision\x88\x01\x01\x12#\n" +

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"signalbox/node/feed"
+	"signalbox/node/report"
+	"signalbox/node/tunnel"
+	"signalbox/node/tunnel/account"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/proto/rules"
+)
+
+// isolated is how long a node that no control plane feeds runs instances that
+// must never run twice. By the time another node is given them, this one has
+// noticed and ended them: see controlplane/schedule.
+const isolated = 5 * time.Second
+
+// A tunnels is the node's part in tunnel instances: of those it is fed it has
+// the ones run that are assigned to it and wanted to run.
+type tunnels struct {
+	node  string
+	lines lines
+	*tunnel.Supervisor
+
+	// The applying goroutine's alone.
+	instances map[string]*signalboxv1.Instance
+	assigned  map[string]bool // to this node
+
+	mu    sync.Mutex // guards what follows
+	mine  []*signalboxv1.Instance
+	alone bool // nobody feeds the node
+}
+
+func newTunnels(c Config) *tunnels {
+	t := &tunnels{node: c.ID, instances: map[string]*signalboxv1.Instance{}, assigned: map[string]bool{}, alone: true}
+	t.Supervisor = tunnel.New(tunnel.Config{Node: c.ID, Lines: t.lines.add, Log: c.Log})
+	return t
+}
+
+// apply takes over what a change says of instances, and returns those that this
+// node refuses: they go on as they were last.
+func (t *tunnels) apply(c *feed.Change) (refused []*signalboxv1.Rejection) {
+	if c.Whole {
+		t.forget(c)
+	}
+	changed := c.Whole
+	for _, u := range c.Upserts {
+		switch m := u.GetRecord().(type) {
+		case *signalboxv1.Record_Instance:
+			changed = true
+			if err := rules.Instance(m.Instance); err != nil {
+				refused = append(refused, &signalboxv1.Rejection{
+					Kind: signalboxv1.Kind_KIND_INSTANCE, Name: m.Instance.GetName(),
+					Revision: m.Instance.GetMeta().GetRevision(), Reason: err.Error(),
+				})
+				continue
+			}
+			t.instances[m.Instance.GetName()] = m.Instance
+		case *signalboxv1.Record_Assignment:
+			changed = true
+			t.assigned[m.Assignment.GetInstance()] = slices.Contains(m.Assignment.GetNodes(), t.node)
+		}
+	}
+	for _, k := range c.Removals {
+		switch k.GetKind() { //nolint:exhaustive // others are none of its business
+		case signalboxv1.Kind_KIND_INSTANCE:
+			delete(t.instances, k.GetName())
+			changed = true
+		case signalboxv1.Kind_KIND_ASSIGNMENT:
+			delete(t.assigned, k.GetName())
+			changed = true
+		}
+	}
+	if changed {
+		t.choose()
+	}
+	return refused
+}
+
+// forget drops all that a whole state has not.
+func (t *tunnels) forget(c *feed.Change) {
+	kept := map[string]bool{} // a refused one stays as it is
+	for _, u := range c.Upserts {
+		kept[u.GetInstance().GetName()] = true
+	}
+	for name := range t.instances {
+		if !kept[name] {
+			delete(t.instances, name)
+		}
+	}
+	clear(t.assigned)
+}
+
+// choose has the supervisor run what is this node's.
+func (t *tunnels) choose() {
+	var mine []*signalboxv1.Instance
+	for name, i := range t.instances {
+		if t.assigned[name] && i.GetWanted() != signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED {
+			mine = append(mine, i)
+		}
+	}
+	t.mu.Lock()
+	t.mine = mine
+	t.mu.Unlock()
+	t.run()
+}
+
+// isolate says whether nobody feeds the node, and has been for a while.
+func (t *tunnels) isolate(alone bool) {
+	t.mu.Lock()
+	same := t.alone == alone
+	t.alone = alone
+	t.mu.Unlock()
+	if !same {
+		t.run()
+	}
+}
+
+// run tells the supervisor.
+func (t *tunnels) run() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Apply(t.would())
+}
+
+// would are the instances that the node runs as things stand. t.mu is held.
+func (t *tunnels) would() []tunnel.Wanted {
+	wanted := make([]tunnel.Wanted, 0, len(t.mine))
+	for _, i := range t.mine {
+		if t.alone && i.GetIsolation() == signalboxv1.Isolation_ISOLATION_STOP {
+			continue
+		}
+		wanted = append(wanted, tunnel.Wanted{
+			Name: i.GetName(), URL: i.GetUrl(), Starts: i.GetStarts(),
+			Incarnation: i.GetMeta().GetCreatedRevision() + i.GetResets(),
+		})
+	}
+	return wanted
+}
+
+// watch looks whether somebody feeds the node, until ctx ends.
+func (n *Node) watchFeed(ctx context.Context) {
+	clock := time.NewTicker(isolated / 10)
+	defer clock.Stop()
+	var fed time.Time
+	for {
+		if slices.ContainsFunc(n.status().ControlPlanes, func(c feed.ControlPlane) bool { return c.Feeds }) {
+			fed = time.Now()
+		}
+		n.tunnels.isolate(time.Since(fed) > isolated)
+		select {
+		case <-clock.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// reports are what the node carried, for one stream.
+type reports struct {
+	*report.Reader
+	instances *account.Reader
+	lines     *lineReader
+}
+
+func (n *Node) reports() feed.Reports {
+	return reports{n.book.Reader(), n.tunnels.Reader(), n.tunnels.lines.reader()}
+}
+
+// Instances implements [feed.Reports].
+func (r reports) Instances() []*signalboxv1.InstanceReport { return r.instances.Changed() }
+
+// Lines implements [feed.Reports].
+func (r reports) Lines() []*signalboxv1.LogLine { return r.lines.next() }
+
+// Close implements [feed.Reports].
+func (r reports) Close() {
+	r.Reader.Close()
+	r.instances.Close()
+}
