@@ -20,24 +20,22 @@ import (
 // verifies it.
 const lifetime = 10 * 365 * 24 * time.Hour
 
-// certificate returns what a server's wires ask for its certificate, nil where
-// there is none. One from files is read again when they change.
+// certificate returns what a server's wires ask for its certificate. Without one
+// in files it is made here, also where the URL asks for no TLS: our own wire
+// has no other form. One from files is read again when they change.
 func (r *run) certificate() (func() (*tls.Certificate, error), error) {
-	switch r.url.TLS {
-	case tunnelurl.SelfSigned:
+	if r.url.TLS != tunnelurl.Verified {
 		own, err := selfSigned()
 		return func() (*tls.Certificate, error) { return own, nil }, err
-	case tunnelurl.Verified:
-		files := certfile.Server{Cert: r.url.CertFile, Key: r.url.KeyFile}
-		conf, err := files.Config(func(err error) {
-			r.log.repeat(slog.LevelWarn, "certificate", fmt.Sprintf("Certificate not renewed: %v", err))
-		})
-		if err != nil {
-			return nil, fmt.Errorf("crt and key cannot be used: %w", err)
-		}
-		return func() (*tls.Certificate, error) { return conf.GetCertificate(nil) }, nil
 	}
-	return nil, nil
+	files := certfile.Server{Cert: r.url.CertFile, Key: r.url.KeyFile}
+	conf, err := files.Config(func(err error) {
+		r.log.repeat(slog.LevelWarn, "certificate", fmt.Sprintf("Certificate not renewed: %v", err))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("crt and key cannot be used: %w", err)
+	}
+	return func() (*tls.Certificate, error) { return conf.GetCertificate(nil) }, nil
 }
 
 // selfSigned makes a certificate.
