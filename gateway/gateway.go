@@ -86,6 +86,7 @@ func (c Config) defaults() Config {
 // Gateway answers everything.
 type Gateway struct {
 	v1       http.Handler // rest and events, for whatever origins are allowed
+	rest     *rest.API
 	events   *sse.Handler
 	chp      http.Handler
 	nodepass *nodepass.Handler // nil where CHP answers elsewhere
@@ -121,8 +122,8 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 			Log:          cfg.Log,
 		}),
 	}
-	api, err := rest.New(conn, rest.Config{MaxBody: cfg.MaxBody, Log: cfg.Log})
-	if err != nil {
+	var err error
+	if g.rest, err = rest.New(conn, rest.Config{MaxBody: cfg.MaxBody, Log: cfg.Log}); err != nil {
 		return nil, fmt.Errorf("register the JSON API: %w", err)
 	}
 	v1 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -130,7 +131,7 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*Gateway, error) {
 			g.events.ServeHTTP(w, r)
 			return
 		}
-		api.ServeHTTP(w, r)
+		g.rest.ServeHTTP(w, r)
 	})
 	if g.v1, err = newCORS(cfg.AllowedOrigins, v1); err != nil {
 		return nil, err
@@ -162,6 +163,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 const (
 	apiREST           = "rest"
 	apiEvents         = "sse"
+	apiLogs           = "logs"
 	apiCHP            = "chp"
 	apiNodePass       = "nodepass"
 	apiNodePassEvents = "nodepass_sse"
@@ -179,6 +181,8 @@ func (g *Gateway) apiOf(path string) string {
 		return apiNodePassEvents
 	case g.nodepass != nil && g.nodepass.Serves(path):
 		return apiNodePass
+	case strings.HasPrefix(path, "/v1/instances/") && strings.HasSuffix(path, "/logs"):
+		return apiLogs
 	case below(path, "/v1"):
 		return apiREST
 	case below(path, "/api"):
@@ -194,7 +198,7 @@ func (g *Gateway) apiOf(path string) string {
 // serve answers a request for an API.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, api string) {
 	switch api {
-	case apiREST, apiEvents:
+	case apiREST, apiEvents, apiLogs:
 		g.v1.ServeHTTP(w, r)
 	case apiCHP:
 		g.chp.ServeHTTP(w, r)

@@ -11,7 +11,7 @@ import (
 )
 
 // metrics is what is told of requests: by the API they are for, of which there
-// are eight, and the class of the status they were answered with.
+// are nine, and the class of the status they were answered with.
 type metrics struct {
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
@@ -23,13 +23,13 @@ func newMetrics() metrics {
 	const prefix = "signalbox_gateway_"
 	return metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: prefix + "requests_total", Help: "Requests that were answered, by API (rest, sse, chp, nodepass, nodepass_sse, docs, health, other) and class of status.",
+			Name: prefix + "requests_total", Help: "Requests that were answered, by API (rest, sse, logs, chp, nodepass, nodepass_sse, docs, health, other) and class of status.",
 		}, []string{"api", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: prefix + "request_duration_seconds", Help: "How long requests took, waits for the nodes included; event streams left out.",
+			Name: prefix + "request_duration_seconds", Help: "How long requests took, waits for the nodes included; streams of events and logs left out.",
 			Buckets: []float64{.001, .005, .025, .1, .5, 2.5, 10}, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"api"}),
-		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "event_streams_open", Help: "Streams of server-sent events that are open."}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "event_streams_open", Help: "Streams of server-sent events, and of logs, that are open."}),
 		ready:   prometheus.NewDesc(prefix+"controlplane_ready", "1 while a connection to a control plane is ready, else 0; one that was never needed is not.", nil, nil),
 	}
 }
@@ -62,7 +62,7 @@ var _ interface{ GetState() connectivity.State } = (*grpc.ClientConn)(nil)
 // begin counts a request for an API. The writer is to be used for the answer,
 // and end called when that is over.
 func (m *metrics) begin(w http.ResponseWriter, api string) (counted *answer, end func()) {
-	begun, streams := time.Now(), api == apiEvents || api == apiNodePassEvents
+	begun, streams := time.Now(), api == apiEvents || api == apiLogs || api == apiNodePassEvents
 	if streams {
 		m.streams.Inc()
 	}

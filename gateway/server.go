@@ -19,8 +19,8 @@ const (
 )
 
 // Server returns a server for the gateway, for the caller to give a listener
-// to. A TLS configuration is used by ServeTLS; nil is for Serve. Events have
-// no end; they end on Shutdown.
+// to. A TLS configuration is used by ServeTLS; nil is for Serve. Events and
+// logs have no end; they end on Shutdown.
 func (g *Gateway) Server(conf *tls.Config) *http.Server {
 	srv := &http.Server{
 		Handler:           g,
@@ -37,6 +37,7 @@ func (g *Gateway) Server(conf *tls.Config) *http.Server {
 // Close ends the responses that would not end by themselves.
 func (g *Gateway) Close() {
 	g.events.Close()
+	g.rest.Close()
 	if g.nodepass != nil {
 		g.nodepass.Close()
 	}

@@ -74,7 +74,7 @@ func decode(r io.Reader, v any) error {
 	if err != nil {
 		return err
 	}
-	data = expandWait(msg.ProtoReflect().Descriptor(), data)
+	data = expand(msg.ProtoReflect().Descriptor(), data)
 	if err := protojson.Unmarshal(data, msg); err != nil {
 		return apierror.Invalid(explain(data, err))
 	}
@@ -116,32 +116,46 @@ func target(v any) (proto.Message, error) {
 	return nil, fmt.Errorf("%T cannot be read from JSON", v)
 }
 
-// expandWait completes a short name in a request's own field "wait", so that
-// `"wait": "nodes"` is understood. Whatever it does not understand it leaves to
-// those who then refuse it.
-func expandWait(md protoreflect.MessageDescriptor, data []byte) []byte {
-	fd := md.Fields().ByName("wait")
-	if fd == nil || fd.Enum() == nil {
-		return data
-	}
+// expand completes short names in a message's own fields that are one of named
+// values, so that `"wait": "nodes"` is understood. Whatever it does not
+// understand it leaves to those who then refuse it.
+func expand(md protoreflect.MessageDescriptor, data []byte) []byte {
+	var whole []byte
+	done := 0 // of data, as far as it is in whole
 	dec := json.NewDecoder(bytes.NewReader(data))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return data
 	}
 	for dec.More() {
 		var value json.RawMessage
-		key, err := dec.Token()
+		t, err := dec.Token()
 		if err != nil || dec.Decode(&value) != nil {
 			return data
 		}
+		key, _ := t.(string)
 		var short string
-		if key == "wait" && json.Unmarshal(value, &short) == nil {
-			end := int(dec.InputOffset())
-			long := strconv.AppendQuote(nil, enumValue(fd.Enum(), short))
-			return bytes.Join([][]byte{data[:end-len(value)], long, data[end:]}, nil)
+		fd := enumField(md, key)
+		if fd == nil || json.Unmarshal(value, &short) != nil {
+			continue
 		}
+		end := int(dec.InputOffset())
+		whole = append(whole, data[done:end-len(value)]...)
+		whole = strconv.AppendQuote(whole, enumValue(fd.Enum(), short))
+		done = end
 	}
-	return data
+	return append(whole, data[done:]...)
+}
+
+// enumField returns the field of that name if it is one named value, else nil.
+func enumField(md protoreflect.MessageDescriptor, key string) protoreflect.FieldDescriptor {
+	fd := md.Fields().ByJSONName(key)
+	if fd == nil {
+		fd = md.Fields().ByTextName(key)
+	}
+	if fd == nil || fd.Enum() == nil || fd.IsList() || fd.IsMap() {
+		return nil
+	}
+	return fd
 }
 
 // position is how protojson begins its errors. It varies the white space on

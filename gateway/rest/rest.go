@@ -13,7 +13,8 @@
 //   - every field of a request can be given in the query as well, so that
 //     wait, wait_timeout, validate_only and expected_revision need no body;
 //     names of values are understood in any case and without their prefix, as
-//     in "wait=nodes", and so they are for wait in a body;
+//     in "wait=nodes", and so they are for what a body says of itself, as in
+//     {"wait": "nodes"} and {"action": "restart"};
 //   - what is not understood is refused and named: unknown fields and
 //     parameters, fields given twice, text that is not UTF-8, too long bodies;
 //   - a body that names another record than the path does is refused;
@@ -53,8 +54,12 @@ type Config struct {
 
 // API serves everything under /v1 but the events.
 type API struct {
-	mux *runtime.ServeMux
-	cfg Config
+	mux       *runtime.ServeMux
+	cfg       Config
+	instances signalboxv1.InstanceServiceClient
+	// open ends with Close.
+	open  context.Context //nolint:containedctx // what responses without an end live by
+	close context.CancelFunc
 }
 
 // New returns the API over the services that conn reaches.
@@ -73,10 +78,11 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*API, error) {
 		runtime.WithErrorHandler(errorHandler(cfg.Log)),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 	)
-	a := &API{mux: mux, cfg: cfg}
+	a := &API{mux: mux, cfg: cfg, instances: signalboxv1.NewInstanceServiceClient(conn)}
+	a.open, a.close = context.WithCancel(context.Background())
 	over := &strictConn{ClientConnInterface: conn}
 	ctx := context.Background() // the generated functions do not use it
-	return a, errors.Join(
+	err := errors.Join(
 		signalboxv1.RegisterRouteServiceHandlerClient(ctx, mux, signalboxv1.NewRouteServiceClient(over)),
 		signalboxv1.RegisterListenerServiceHandlerClient(ctx, mux, signalboxv1.NewListenerServiceClient(over)),
 		signalboxv1.RegisterNodeServiceHandlerClient(ctx, mux, signalboxv1.NewNodeServiceClient(over)),
@@ -84,7 +90,11 @@ func New(conn grpc.ClientConnInterface, cfg Config) (*API, error) {
 		signalboxv1.RegisterInstanceServiceHandlerClient(ctx, mux, signalboxv1.NewInstanceServiceClient(over)),
 		signalboxv1.RegisterApiKeyServiceHandlerClient(ctx, mux, signalboxv1.NewApiKeyServiceClient(over)),
 	)
+	return a, errors.Join(err, mux.HandlePath(http.MethodGet, logsPath, a.logs)) // the newer handler of a path is taken
 }
+
+// Close ends the responses that would not end by themselves.
+func (a *API) Close() { a.close() }
 
 // ServeHTTP answers one request. Only the method, the path, the query, the
 // body and the key of it reach the generated handlers.
@@ -99,7 +109,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		apierror.Write(w, NoCredentials())
 		return
 	}
-	in := &input{md: md, query: r.URL.RawQuery}
+	in := &input{md: md, query: r.URL.RawQuery, head: r.Method == http.MethodHead}
 	inner := r.WithContext(context.WithValue(r.Context(), inputKey{}, in))
 	inner.Header, inner.Host, inner.RemoteAddr = http.Header{}, "", ""
 	inner.URL.RawQuery = "" // strictConn reads it, for all calls alike
@@ -122,6 +132,7 @@ func NoCredentials() error {
 type input struct {
 	md    metadata.MD // of the calls made for it
 	query string      // as it was sent
+	head  bool        // whether it was a HEAD, which is handled as a GET
 	name  string      // that the path has for what the body describes; empty if it has none
 	fault error       // why the body was refused; the generated handlers only keep its text
 }
@@ -189,11 +200,12 @@ func answerProbes(next runtime.HandlerFunc) runtime.HandlerFunc {
 }
 
 // noteName keeps the name of a record that the path has and the body may
-// repeat, as "route.name" of PUT /v1/routes/{route.name}.
+// repeat, as "route.name" of PUT /v1/routes/{route.name}, and "name" of
+// PATCH /v1/instances/{name}.
 func noteName(next runtime.HandlerFunc) runtime.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
 		for param, value := range params {
-			if strings.HasSuffix(param, ".name") {
+			if param == "name" || strings.HasSuffix(param, ".name") {
 				inputOf(r.Context()).name = value
 			}
 		}
@@ -204,7 +216,7 @@ func noteName(next runtime.HandlerFunc) runtime.HandlerFunc {
 // methods lists what the path of r can be asked with, by asking the mux.
 func methods(mux *runtime.ServeMux, r *http.Request) string {
 	var found []string
-	for _, m := range []string{http.MethodDelete, http.MethodGet, http.MethodPost, http.MethodPut} {
+	for _, m := range []string{http.MethodDelete, http.MethodGet, http.MethodPatch, http.MethodPost, http.MethodPut} {
 		var hit bool
 		probe := r.WithContext(context.WithValue(r.Context(), probeKey{}, &hit))
 		probe.Method = m
