@@ -91,7 +91,8 @@ func (o object) appendMembers(b []byte) []byte {
 
 // posted is what a POST says of a route.
 type posted struct {
-	target string
+	target string // as it was sent
+	url    string // what it stands for
 	data   string // the extra fields, one object, or empty if there are none
 }
 
@@ -107,7 +108,13 @@ func parsePosted(body []byte, host string) (posted, error) {
 	if i < 0 || o[i].value[0] != '"' || json.Unmarshal(o[i].value, &p.target) != nil {
 		return posted{}, &refusal{http.StatusBadRequest, "Must specify 'target' as string"}
 	}
+	if p.url, err = usable(p.target); err != nil {
+		return posted{}, &refusal{http.StatusBadRequest, "'target' " + err.Error()}
+	}
 	extra := o.without("target", "last_activity")
+	if p.url != p.target {
+		extra.put(o[i])
+	}
 	if host != "" {
 		extra.put(member{name: "host", key: []byte(`"host"`), value: appendQuoted(nil, host)})
 	}
@@ -135,7 +142,7 @@ func appendQuoted(b []byte, s string) []byte {
 // activity.
 func appendObject(b []byte, e *signalboxv1.RouteEntry) []byte {
 	b = append(b, `{"target":`...)
-	b = appendQuoted(b, e.GetRoute().GetUpstreams()[0].GetUrl())
+	b = appendQuoted(b, shownTarget(e.GetRoute()))
 	if extra := extras(e.GetRoute().GetData()); len(extra) > 0 {
 		b = append(b, ',')
 		b = append(b, extra...)
@@ -143,6 +150,26 @@ func appendObject(b []byte, e *signalboxv1.RouteEntry) []byte {
 	b = append(b, `,"last_activity":"`...)
 	b = lastActivity(e).AppendFormat(b, timeFormat)
 	return append(b, `"}`...)
+}
+
+// shownTarget is a route's target as it was sent: JupyterHub compares it as a
+// text. Where that is not what requests go to, it is kept beside the extra
+// fields, and counts for as long as it stands for that.
+func shownTarget(r *signalboxv1.Route) string {
+	now := r.GetUpstreams()[0].GetUrl()
+	if !strings.Contains(r.GetData(), `"target"`) {
+		return now
+	}
+	var sent struct {
+		Target string `json:"target"`
+	}
+	if json.Unmarshal([]byte(r.GetData()), &sent) != nil {
+		return now
+	}
+	if url, err := usable(sent.Target); err != nil || url != now {
+		return now
+	}
+	return sent.Target
 }
 
 // extras returns the fields in a route's data, less those that CHP keeps

@@ -78,7 +78,7 @@ func (h *Handler) putRequest(key, name string, p posted, found *signalboxv1.Rout
 	route := &signalboxv1.Route{
 		Name:      name,
 		Match:     h.keys.match(key),
-		Upstreams: []*signalboxv1.Upstream{{Url: p.target}},
+		Upstreams: []*signalboxv1.Upstream{{Url: p.url}},
 		Data:      p.data,
 	}
 	if found != nil {
