@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -102,7 +103,7 @@ func TestShutdownEndsNodePassStreams(t *testing.T) {
 	if _, err := in.WriteTo(rest); err != nil || strings.Contains(rest.String(), "shutdown") {
 		t.Errorf("it ends with %v after %q", err, rest)
 	}
-	if err := <-served; err != http.ErrServerClosed {
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
 }

@@ -181,7 +181,7 @@ func secretIn(md metadata.MD) string {
 }
 
 // RotateApiKey implements ApiKeyService.
-func (c *ControlPlane) RotateApiKey(ctx context.Context, _ *signalboxv1.RotateApiKeyRequest) (*signalboxv1.RotateApiKeyResponse, error) {
+func (c *ControlPlane) RotateApiKey(ctx context.Context, _ *signalboxv1.RotateApiKeyRequest) (*signalboxv1.RotateApiKeyResponse, error) { //nolint:revive // the name is protoc-gen-go-grpc's
 	md, _ := metadata.FromIncomingContext(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -42,7 +42,7 @@ func (h *Handler) follow(w http.ResponseWriter, r *http.Request, _ string) error
 		parts.Wait()
 		f.Stop()
 	}()
-	m := newMirror(keyObject(secret(r), ""))
+	m := newMirror(keyObject(secret(r.Header), ""))
 	if err := h.begin(ctx, f, m); err != nil {
 		return err
 	}

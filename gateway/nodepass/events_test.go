@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -209,12 +210,7 @@ func TestEventsByteForByte(t *testing.T) {
 
 // withKey is a context for calls in the admin's name.
 func withKey(t *testing.T) context.Context {
-	r, err := http.NewRequestWithContext(bounded(t), http.MethodGet, "/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("X-API-Key", gatewaytest.Admin)
-	ctx, err := entering(r)
+	ctx, err := entering(bounded(t), http.Header{"X-Api-Key": {gatewaytest.Admin}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +226,7 @@ func TestShutdownIsSaidOnlyWhenTheServiceEnds(t *testing.T) {
 	if got := regexp.MustCompile(`"time":"[^"]*"`).ReplaceAllString(block, `"time":""`); err != nil || got != "event: instance\ndata: {\"type\":\"shutdown\",\"time\":\"\",\"instance\":null,\"logs\":\"\"}\n" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if _, err := f.try(); err != io.EOF {
+	if _, err := f.try(); !errors.Is(err, io.EOF) {
 		t.Errorf("it goes on: %v", err)
 	}
 }
@@ -355,7 +351,7 @@ func TestAKeyThatIsMadeAnewEndsItsStreams(t *testing.T) {
 	}
 	var o instance
 	m.ask(200, "PATCH", "/instances/********", `{"action":"restart"}`, &o)
-	if e, err := mine.try(); err != io.EOF {
+	if e, err := mine.try(); !errors.Is(err, io.EOF) {
 		t.Errorf("it goes on with %+v, %v", e, err)
 	}
 	if _, err := m.cp.PutInstance(context.Background(), &signalboxv1.PutInstanceRequest{Instance: &signalboxv1.Instance{Name: "a", Url: oneURL}}); err != nil {

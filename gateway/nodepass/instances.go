@@ -54,7 +54,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	if err != nil {
 		return err
 	}
-	out := []instance{keyObject(secret(r), masterID(l.version))}
+	out := []instance{keyObject(secret(r.Header), masterID(l.version))}
 	for _, i := range l.instances {
 		out = append(out, object(i))
 	}

@@ -13,7 +13,7 @@ func (h *Handler) getKey(w http.ResponseWriter, r *http.Request, _ string) error
 	if err != nil {
 		return err
 	}
-	answer(w, http.StatusOK, keyObject(secret(r), master))
+	answer(w, http.StatusOK, keyObject(secret(r.Header), master))
 	return nil
 }
 
@@ -29,7 +29,7 @@ func (h *Handler) patchKey(w http.ResponseWriter, r *http.Request, _ string) err
 	if err != nil {
 		return err
 	}
-	key := secret(r)
+	key := secret(r.Header)
 	if ok && c.Action == "restart" {
 		res, err := h.keys.RotateApiKey(r.Context(), &signalboxv1.RotateApiKeyRequest{})
 		if err != nil {

@@ -142,7 +142,7 @@ func (m *mirror) merge(i *signalboxv1.Instance, written bool) {
 		}
 	}
 	m.newest[i.GetName()] = i
-	if old == nil || written || !reflect.DeepEqual(object(old), object(i)) {
+	if old == nil || written || !reflect.DeepEqual(withoutConfig(old), withoutConfig(i)) {
 		m.note(i.GetName())
 	}
 }

@@ -62,10 +62,18 @@ func keyObject(secret, master string) instance {
 
 // object is an instance as it is shown.
 func object(i *signalboxv1.Instance) instance {
+	o := withoutConfig(i)
+	o.Config = configOf(o.URL)
+	return o
+}
+
+// withoutConfig is object without what follows from the URL: enough to compare,
+// and much cheaper.
+func withoutConfig(i *signalboxv1.Instance) instance {
 	seen := i.GetObserved()
 	o := instance{
 		ID: i.GetName(), Alias: i.GetAlias(), Type: role(i.GetUrl()), Status: statusOf(seen.GetState()),
-		URL: i.GetUrl(), Config: configOf(i.GetUrl()), Restart: i.GetRestart(),
+		URL: i.GetUrl(), Restart: i.GetRestart(),
 		Meta: meta{
 			Peer: peer{SID: i.GetPeer().GetSid(), Type: i.GetPeer().GetType(), Alias: i.GetPeer().GetAlias()},
 			Tags: i.GetTags(),

@@ -139,7 +139,7 @@ func (h *Handler) actions(rest string) (byMethod map[string]action, id string, k
 // protected answers a request that needs a key. What is wrong with the key is
 // said before anything else.
 func (h *Handler) protected(w http.ResponseWriter, r *http.Request, do action, id string) {
-	ctx, err := entering(r)
+	ctx, err := entering(r.Context(), r.Header)
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -170,17 +170,17 @@ func noAction(id, path string) error {
 }
 
 // secret is the key that a request has. NodePass knows this one header only.
-func secret(r *http.Request) string { return strings.TrimSpace(r.Header.Get("X-API-Key")) }
+func secret(h http.Header) string { return strings.TrimSpace(h.Get("X-API-Key")) }
 
 // entering returns the context for calls in a request's name.
-func entering(r *http.Request) (context.Context, error) {
-	key := secret(r)
+func entering(ctx context.Context, h http.Header) (context.Context, error) {
+	key := secret(h)
 	if key == "" {
 		return nil, &refusal{http.StatusUnauthorized, "Unauthorized: API key required"}
 	}
 	said := http.Header{"X-Api-Key": {key}}
-	said.Set(credential.RequestID, r.Header.Get(credential.RequestID))
-	ctx, ok := credential.Outgoing(r.Context(), said, "")
+	said.Set(credential.RequestID, h.Get(credential.RequestID))
+	ctx, ok := credential.Outgoing(ctx, said, "")
 	if !ok {
 		return nil, invalidKey()
 	}
