@@ -1165,7 +1165,8 @@ type RouteReport struct {
 	// Open streams is the number of exchanges and upgraded connections running
 	// now.
 	OpenStreams uint64 `protobuf:"varint,4,opt,name=open_streams,json=openStreams,proto3" json:"open_streams,omitempty"`
-	// Last activity is the newest moment at which a byte moved.
+	// Last activity is the newest moment at which the route was used; see
+	// RouteObserved.
 	LastActivity  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_activity,json=lastActivity,proto3" json:"last_activity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -526,9 +526,10 @@ type RoutePolicy struct {
 	// Location says how redirections to the upstream itself are rewritten.
 	// Default: not at all.
 	Location *LocationRewrite `protobuf:"bytes,13,opt,name=location,proto3" json:"location,omitempty"`
-	// Upgrade idle timeout takes the place of idle_timeout once the protocol was
-	// switched, as for WebSockets, which may have pings of their own; 0 is never.
-	// Default: idle_timeout.
+	// Upgrade idle timeout takes the place of idle_timeout where the client asks
+	// for another protocol that it may switch to, from its request on: WebSockets
+	// may have pings of their own. 0 is never. Default: the idle_timeout that
+	// holds, where neither the route nor the listener says this one.
 	UpgradeIdleTimeout *durationpb.Duration `protobuf:"bytes,14,opt,name=upgrade_idle_timeout,json=upgradeIdleTimeout,proto3" json:"upgrade_idle_timeout,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -873,8 +874,10 @@ type RouteObserved struct {
 	// Open streams is the number of exchanges and upgraded connections running
 	// now on live nodes.
 	OpenStreams uint64 `protobuf:"varint,2,opt,name=open_streams,json=openStreams,proto3" json:"open_streams,omitempty"`
-	// Last activity is the newest moment at which a byte moved, in either
-	// direction, on any node; never before the route was last written.
+	// Last activity is the newest moment at which the route was used on any node:
+	// by an answer of 101, 2xx or 304 and every byte of it in either direction, or
+	// by a request body, but for one that was refused within a second. It is never
+	// before the route was last written.
 	LastActivity  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_activity,json=lastActivity,proto3" json:"last_activity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
