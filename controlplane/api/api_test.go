@@ -36,6 +36,7 @@ const adminSecret = "sbx_a-secret-for-tests-alone"
 // A plane is one control plane with its own way to a store, and clients of it.
 type plane struct {
 	t       testing.TB
+	store   store.Records
 	replica *replica.Replica
 	nodes   *observe.Nodes
 	runs    *observe.Instances
@@ -67,7 +68,7 @@ func startOver(t testing.TB, st store.Records, change ...func(*api.Config)) *pla
 	log := quiet()
 	ctx, stop := context.WithCancel(context.Background())
 	p := &plane{
-		t: t, replica: replica.New(st, log), nodes: observe.NewNodes(),
+		t: t, store: st, replica: replica.New(st, log), nodes: observe.NewNodes(),
 		runs: observe.NewInstances(), logs: logs.New(), book: tally.New(tally.Config{}),
 	}
 	keys := auth.New(p.replica, auth.Certificates{})

@@ -107,3 +107,43 @@ func TestOnEtcd(t *testing.T) {
 		t.Errorf("in the end there are %q", again)
 	}
 }
+
+// So it is with instances: no change of several at once is lost, and what an
+// instance was assigned to goes with it.
+func TestInstancesOnEtcd(t *testing.T) {
+	a, b := onEtcd(t)
+	events := b.follow(bounded(t), "", signalboxv1.Kind_KIND_INSTANCE, signalboxv1.Kind_KIND_ASSIGNMENT)
+	a.putInstance(instance("a", aServer))
+	if got := b.instance("a"); got.GetUrl() != aServer {
+		t.Errorf("the other reads %v", got)
+	}
+	const each = 5
+	var g errgroup.Group
+	for _, p := range []*plane{a, b} {
+		g.Go(func() error {
+			for range each {
+				req := &signalboxv1.UpdateInstanceRequest{Name: "a", Action: signalboxv1.InstanceAction_INSTANCE_ACTION_RESTART}
+				if _, err := p.instances.UpdateInstance(bounded(t), req); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.instance("a"); got.GetStarts() != 2*each {
+		t.Errorf("after %d restarts it is %v", 2*each, got)
+	}
+	events.says("CREATED instance/a")
+	for range 2 * each {
+		events.says("UPDATED instance/a")
+	}
+	a.assign("a", "n")
+	events.says("CREATED assignment/a", "OBSERVED instance/a")
+	if _, err := b.instances.DeleteInstance(bounded(t), &signalboxv1.DeleteInstanceRequest{Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	events.says("REMOVED assignment/a", "REMOVED instance/a")
+}

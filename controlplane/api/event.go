@@ -31,11 +31,12 @@ func (s *events) FollowEvents(req *signalboxv1.FollowEventsRequest, stream grpc.
 		return s.fail(err)
 	}
 	ctx := stream.Context()
-	kinds, err := readable(auth.Caller(ctx), asked)
+	caller := auth.Caller(ctx)
+	kinds, err := readable(caller, asked)
 	if err != nil {
 		return s.fail(err)
 	}
-	told := &teller{core: s.core, stream: stream, kinds: kinds}
+	told := &teller{core: s.core, stream: stream, caller: caller, kinds: kinds}
 	// The caller may have seen what this replica has not read yet.
 	if _, err := s.current(ctx); err != nil {
 		return s.fail(err)
@@ -106,6 +107,7 @@ func readable(caller *signalboxv1.ApiKey, asked map[signalboxv1.Kind]bool) (map[
 type teller struct {
 	*core
 	stream grpc.ServerStreamingServer[signalboxv1.FollowEventsResponse]
+	caller *signalboxv1.ApiKey
 	kinds  map[signalboxv1.Kind]bool
 	// at is the last wanted change that was told, or left out since its kind
 	// is not asked for.

@@ -3,7 +3,6 @@ package api
 import (
 	"google.golang.org/protobuf/proto"
 
-	"signalbox/controlplane/auth"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 )
@@ -48,7 +47,7 @@ func (t *teller) written(e *signalboxv1.Event) {
 	case t.told == nil:
 	case e.GetInstance() != nil:
 		view, _ := t.Replica.Now()
-		i := t.outlook(view).shown(t.stream.Context(), e.GetInstance())
+		i := t.outlook(view).shown(t.caller, e.GetInstance())
 		t.told[e.GetName()] = stageOf(i.GetObserved())
 		e.Record = &signalboxv1.Event_Instance{Instance: i}
 	case e.GetKind() == signalboxv1.Kind_KIND_INSTANCE:
@@ -106,6 +105,6 @@ func (t *teller) compare(outlook *outlook, r *store.Record) error {
 	i.Observed = observed
 	return t.say(&signalboxv1.Event{
 		Type: signalboxv1.EventType_EVENT_TYPE_OBSERVED, Kind: signalboxv1.Kind_KIND_INSTANCE, Name: r.Name,
-		Record: &signalboxv1.Event_Instance{Instance: visible(auth.Caller(t.stream.Context()), i)},
+		Record: &signalboxv1.Event_Instance{Instance: visible(t.caller, i)},
 	})
 }

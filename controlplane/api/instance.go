@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"signalbox/controlplane/auth"
 	"signalbox/controlplane/replica"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
@@ -128,7 +129,7 @@ func (s *instances) GetInstance(ctx context.Context, req *signalboxv1.GetInstanc
 	if r == nil {
 		return nil, s.fail(notFound(instanceKey(req.GetName())))
 	}
-	return &signalboxv1.GetInstanceResponse{Instance: s.outlook(view).shown(ctx, r.Message.(*signalboxv1.Instance))}, nil
+	return &signalboxv1.GetInstanceResponse{Instance: s.outlook(view).shown(auth.Caller(ctx), r.Message.(*signalboxv1.Instance))}, nil
 }
 
 // ListInstances implements InstanceService.
@@ -145,7 +146,7 @@ func (s *instances) ListInstances(ctx context.Context, req *signalboxv1.ListInst
 	res := &signalboxv1.ListInstancesResponse{Version: version(view.Version)}
 	outlook := s.outlook(view)
 	view.Ascend(store.KindInstance, "", pg.from, func(r *store.Record) bool {
-		i := outlook.shown(ctx, r.Message.(*signalboxv1.Instance))
+		i := outlook.shown(auth.Caller(ctx), r.Message.(*signalboxv1.Instance))
 		if !pg.takes(r.Name, proto.Size(i)) {
 			return false
 		}

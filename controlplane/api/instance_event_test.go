@@ -56,7 +56,7 @@ func TestEventsOfInstances(t *testing.T) {
 	if o := e.GetInstance().GetObserved(); o.GetState() != signalboxv1.InstanceState_INSTANCE_STATE_STARTING || o.GetReason() != "" {
 		t.Errorf("observed with a node: %v", o)
 	}
-	p.assign(st, "a", "n")
+	p.assign("a", "n")
 	e = f.says("OBSERVED instance/a")
 	if runs := e.GetInstance().GetObserved().GetRuns(); len(runs) != 1 || runs[0].GetNode() != "n" {
 		t.Errorf("assigned to %v", runs)

@@ -30,14 +30,14 @@ func (c *core) outlook(view *replica.View) *outlook { return &outlook{core: c, v
 // answered is an instance as it is answered to who has just written it.
 func (c *core) answered(ctx context.Context, i *signalboxv1.Instance) *signalboxv1.Instance {
 	view, _ := c.Replica.Now()
-	return c.outlook(view).shown(ctx, i)
+	return c.outlook(view).shown(auth.Caller(ctx), i)
 }
 
 // shown is an instance as a caller may see it, with what is observed of it.
-func (o *outlook) shown(ctx context.Context, i *signalboxv1.Instance) *signalboxv1.Instance {
+func (o *outlook) shown(caller *signalboxv1.ApiKey, i *signalboxv1.Instance) *signalboxv1.Instance {
 	i = proto.CloneOf(i)
 	i.Observed = o.of(i).observed()
-	return visible(auth.Caller(ctx), i)
+	return visible(caller, i)
 }
 
 // visible hides the key in an instance's URL from who may not write it. The

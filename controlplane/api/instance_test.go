@@ -54,9 +54,9 @@ func (p *plane) instance(name string) *signalboxv1.Instance {
 }
 
 // assign writes an assignment, as the one who is elected does.
-func (p *plane) assign(st store.Records, name string, nodes ...string) {
+func (p *plane) assign(name string, nodes ...string) {
 	p.t.Helper()
-	_, err := st.Commit(bounded(p.t), store.Txn{Put: []store.Record{{
+	_, err := p.store.Commit(bounded(p.t), store.Txn{Put: []store.Record{{
 		Key:     store.Key{Kind: store.KindAssignment, Name: name},
 		Message: &signalboxv1.Assignment{Instance: name, Nodes: nodes, Meta: &signalboxv1.Meta{}},
 	}}})
@@ -252,7 +252,7 @@ func TestDeleteInstance(t *testing.T) {
 	st := mem.New()
 	p := start(t, st)
 	p.putInstance(instance("a", aServer))
-	p.assign(st, "a", "n")
+	p.assign("a", "n")
 	res, err := p.instances.DeleteInstance(bounded(t), &signalboxv1.DeleteInstanceRequest{Name: "a"})
 	if err != nil {
 		t.Fatal(err)

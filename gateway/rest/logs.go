@@ -33,7 +33,7 @@ func (a *API) logs(w http.ResponseWriter, r *http.Request, params map[string]str
 	}
 	ctx, cancel := context.WithCancel(metadata.NewOutgoingContext(r.Context(), in.md))
 	defer cancel()
-	defer context.AfterFunc(a.open, cancel)()
+	defer context.AfterFunc(a.open, cancel)() //nolint:contextcheck // whichever is over first
 	stream, err := a.follow(ctx, cancel, req)
 	if err != nil {
 		if apierror.Ours(err) && r.Context().Err() == nil {
