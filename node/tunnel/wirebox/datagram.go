@@ -46,6 +46,11 @@ func (d *datagrams) send() {
 
 // Read implements [link.Stream].
 func (d *datagrams) Read(p []byte) (int, error) {
+	return d.read(func() (int, error) { return d.next(p) })
+}
+
+// next reads the next frame.
+func (d *datagrams) next(p []byte) (int, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(d.raw, head[:]); err != nil {
 		return 0, err

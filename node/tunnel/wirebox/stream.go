@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,15 +42,32 @@ type half struct {
 	session *session
 	raw     *yamux.Stream
 	once    sync.Once
+	closed  atomic.Bool
+	// reading is held by whoever reads raw: two who do at the same time can lock
+	// each other out for good there.
+	reading sync.Mutex
+}
+
+// read reads raw by itself.
+func (h *half) read(f func() (int, error)) (int, error) {
+	h.reading.Lock()
+	defer h.reading.Unlock()
+	if h.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return f()
 }
 
 // close ends the stream. What the peer still sends is thrown away, for a while,
 // so that it is not left waiting.
 func (h *half) close() {
 	h.once.Do(func() {
-		_ = h.raw.SetWriteDeadline(time.Unix(1, 0)) // whoever waits to write gives up
+		h.closed.Store(true)
+		_ = h.raw.SetDeadline(time.Unix(1, 0)) // whoever waits to read or write gives up
 		_ = h.raw.Close()
 		h.session.run(func() {
+			h.reading.Lock()
+			defer h.reading.Unlock()
 			_ = h.raw.SetReadDeadline(time.Now().Add(drainTimeout))
 			_, _ = io.Copy(io.Discard, h.raw)
 		})
@@ -72,9 +90,14 @@ type stream struct {
 
 // Read implements [link.Stream].
 func (s *stream) Read(p []byte) (int, error) {
-	if s.ended {
+	if s.ended { // and watch reads on
 		return 0, io.EOF
 	}
+	return s.read(func() (int, error) { return s.frame(p) })
+}
+
+// frame reads more of the frame that is being read, or of the next.
+func (s *stream) frame(p []byte) (int, error) {
 	if s.left == 0 {
 		var head [2]byte
 		if _, err := io.ReadFull(s.raw, head[:]); err != nil {
@@ -106,7 +129,7 @@ func broken(err error) error {
 // takes. Whoever still writes then has nobody to write to.
 func (s *stream) watch() {
 	var b [1]byte
-	_, _ = s.raw.Read(b[:])
+	_, _ = s.read(func() (int, error) { return s.raw.Read(b[:]) })
 	s.lost.Store(true)
 	_ = s.raw.SetWriteDeadline(time.Unix(1, 0))
 }
