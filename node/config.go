@@ -41,7 +41,7 @@ type Config struct {
 	Labels map[string]string
 
 	// Listeners are the addresses for public traffic, by listener name.
-	// Default: "public" on ":8000".
+	// Default, for nil: "public" on ":8000".
 	Listeners map[string]Listener
 	// StateDir is where the last-known-good file is kept. Default: nowhere.
 	StateDir string
@@ -105,7 +105,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.ID = host
 	}
-	if len(c.Listeners) == 0 {
+	if c.Listeners == nil {
 		c.Listeners = map[string]Listener{defaultListener: {Addr: defaultAddr}}
 	}
 	c.quiet = cmp.Or(c.quiet, quietTime)

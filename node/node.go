@@ -92,6 +92,7 @@ func (n *Node) Listen(ctx context.Context) error {
 	if err := n.keepEpoch(); err != nil { // it serves all the same
 		n.log.Warn("epoch cannot be kept", "err", err)
 	}
+	n.fronts = []*front{} // bound, even where there are none
 	for _, name := range n.conf.names() {
 		f, err := n.bind(name)
 		if err != nil {

@@ -57,8 +57,11 @@ func byName(args []string) []string {
 	if len(args) == 0 {
 		return nil
 	}
-	if filepath.Base(args[0]) == chpName {
+	switch filepath.Base(args[0]) {
+	case chpName:
 		return append([]string{"chp"}, args[1:]...)
+	case nodepassName:
+		return append([]string{nodepassName}, args[1:]...)
 	}
 	return args[1:]
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 
 	"signalbox/gateway"
 	"signalbox/gateway/chp"
+	"signalbox/gateway/nodepass"
 )
 
 // gatewayFlags are a gateway's, alone and in a control plane.
@@ -24,7 +26,16 @@ type gatewayFlags struct {
 	hosts   bool
 	wait    time.Duration
 
-	chp chpGateway // of `signalbox chp`
+	prefixes []string // of NodePass's API, beside /api
+
+	chp      chpGateway      // of `signalbox chp`
+	nodepass nodepassGateway // of `signalbox nodepass`
+}
+
+// nodepassGateway is what a gateway is only as a NodePass master.
+type nodepassGateway struct {
+	config nodepass.Config // its Prefixes are all there are
+	secure *tls.Config     // in place of certificate files
 }
 
 // chpGateway is what a gateway does only as a drop-in for CHP.
@@ -36,10 +47,11 @@ type chpGateway struct {
 }
 
 func (g *gatewayFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&g.addr, "api-listen", "127.0.0.1:8001", "address of the HTTP APIs: /v1, /api/routes, /docs; \"off\" for none")
+	f.StringVar(&g.addr, "api-listen", "127.0.0.1:8001", "address of the HTTP APIs: /v1, /api/routes, /api/v1, /docs; \"off\" for none")
 	g.tls.add(f, "api-", "the HTTP APIs")
 	f.StringSliceVar(&g.origins, "api-origin", nil, "web origin that may call /v1 from a browser, as https://ops.example.org, or *; may be repeated")
 	f.BoolVar(&g.hosts, "chp-host-routing", false, "in the CHP API, take the first segment of a route for a host")
+	f.StringSliceVar(&g.prefixes, "nodepass-prefix", nil, "further path, beside /api, below which NodePass's API is, as /a or /a/b; may be repeated")
 	f.DurationVar(&g.wait, "chp-wait", 5*time.Second, "how long a write through the CHP API waits for the nodes")
 }
 
@@ -50,16 +62,36 @@ func (g *gatewayFlags) check(plaintext bool, log *slog.Logger) error {
 	if g.off() {
 		return nil
 	}
-	secure, err := g.tls.config(log)
+	secure, err := g.secure(log)
 	if err != nil {
 		return err
 	}
 	return guard("api-listen", g.addr, secure != nil, plaintext)
 }
 
+// secure is the listener's TLS, nil for none.
+func (g *gatewayFlags) secure(log *slog.Logger) (*tls.Config, error) {
+	if g.nodepass.secure != nil {
+		return g.nodepass.secure, nil
+	}
+	return g.tls.config(log)
+}
+
+// config is the gateway that the flags describe.
+func (g *gatewayFlags) config(log *slog.Logger) gateway.Config {
+	masters := g.nodepass.config
+	if len(g.prefixes) > 0 {
+		masters.Prefixes = append([]string{"/api"}, g.prefixes...)
+	}
+	return gateway.Config{
+		HostRouting: g.hosts, WaitTimeout: g.wait, AllowedOrigins: g.origins, Version: version, Log: log,
+		AnonymousKey: g.chp.anonymous, ObserveCHP: g.chp.observe, CHPElsewhere: g.chp.only, NodePass: masters,
+	}
+}
+
 // listen binds the address and makes the gateway over a connection.
 func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log *slog.Logger) (*http.Server, net.Listener, error) {
-	secure, err := g.tls.config(log)
+	secure, err := g.secure(log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -69,12 +101,9 @@ func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log
 	if g.chp.live != nil {
 		conn = g.chp.live.over(conn)
 	}
-	handler, err := gateway.New(conn, gateway.Config{
-		HostRouting: g.hosts, WaitTimeout: g.wait, AllowedOrigins: g.origins, Version: version, Log: log,
-		AnonymousKey: g.chp.anonymous, ObserveCHP: g.chp.observe, CHPElsewhere: g.chp.only,
-	})
+	handler, err := gateway.New(conn, g.config(log))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &usageError{err}
 	}
 	ln, err := listenAt("api-listen", g.addr)
 	if err != nil {
@@ -96,8 +125,8 @@ func newGateway() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gateway",
 		Short: "Run only the HTTP front, pointed at control planes",
-		Long: `Runs the HTTP APIs (/v1, /api/routes, /docs) in front of control planes
-elsewhere. It keeps nothing: any number may run.`,
+		Long: `Runs the HTTP APIs (/v1, /api/routes, /api/v1, /docs) in front of control
+planes elsewhere. It keeps nothing: any number may run.`,
 		Example: `  signalbox gateway --controlplane cp1.internal:8002,cp2.internal:8002 --controlplane-ca ca.pem \
     --api-listen :8001 --api-tls-cert gw.pem --api-tls-key gw.key`,
 		Args: noArgs,

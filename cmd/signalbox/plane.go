@@ -62,9 +62,12 @@ type plane struct {
 	front   net.Listener             // the gateway's own way to the gRPC API
 	conn    grpc.ClientConnInterface // over the same; nil without a gateway
 	// opened is when the gateway begins to answer; nil is at once.
-	opened  <-chan struct{}
-	node    net.Listener // the own way of a node in this process, when others need TLS
-	secure  *tls.Config  // of the gRPC API; nil in the clear
+	opened <-chan struct{}
+	// until ends the gateway, before all else where it ends earlier; nil is with
+	// all else.
+	until   context.Context //nolint:containedctx // it stands for a moment, and is handed to nobody
+	node    net.Listener    // the own way of a node in this process, when others need TLS
+	secure  *tls.Config     // of the gRPC API; nil in the clear
 	creds   credentials.TransportCredentials
 	metrics *metrics     // nil for none
 	failed  <-chan error // says that the store in this process has ended
@@ -219,7 +222,7 @@ func (pl *plane) run(ctx context.Context) error {
 			case <-gctx.Done():
 			}
 		}
-		return serveHTTP(gctx, pl.gateway, pl.api, pl.log)
+		return pl.serve(gctx)
 	})
 	g.Go(func() error {
 		select {
@@ -230,6 +233,20 @@ func (pl *plane) run(ctx context.Context) error {
 		}
 	})
 	return g.Wait()
+}
+
+// serve serves the gateway, and returns when ctx ends, or it cannot.
+func (pl *plane) serve(ctx context.Context) error {
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	if pl.until != nil {
+		defer context.AfterFunc(pl.until, end)()
+	}
+	err := serveHTTP(serving, pl.gateway, pl.api, pl.log)
+	if err == nil {
+		<-ctx.Done() // others go on
+	}
+	return err
 }
 
 func newControlPlane() *cobra.Command {

@@ -46,7 +46,7 @@ func newRoot() *cobra.Command {
 		&cobra.Group{ID: "run", Title: "To run it:"},
 		&cobra.Group{ID: "operate", Title: "To operate it:"},
 	)
-	for _, c := range []*cobra.Command{newUp(), newControlPlane(), newGateway(), newNode(), newEtcd(), newDemo(), newCHP()} {
+	for _, c := range []*cobra.Command{newUp(), newControlPlane(), newGateway(), newNode(), newEtcd(), newDemo(), newCHP(), newNodePass()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
