@@ -66,6 +66,7 @@ func TestEventsOfInstances(t *testing.T) {
 	if o := e.GetInstance().GetObserved(); o.GetState() != works || o.GetCounters().GetTcpSent() != 1 || e.GetInstance().GetUrl() != aServer {
 		t.Errorf("it runs: %v", e.GetInstance())
 	}
+	p.joins("m") // nothing to an instance that runs elsewhere
 	p.reports("n", i, 2, &signalboxv1.InstanceRun{State: works, Pool: 7, TcpConnections: 9})
 	p.reports("n", i, 3, &signalboxv1.InstanceRun{State: faulty, Reason: "port 10101 is taken"})
 	e = f.says("OBSERVED instance/a")

@@ -274,6 +274,31 @@ func TestDeleteInstance(t *testing.T) {
 	refused(t, err, codes.InvalidArgument, "name")
 }
 
+// An assignment that was made a moment ago goes too, though the view that the
+// removal was planned on does not hold it.
+func TestAnInstanceIsRemovedWithAnAssignmentThatIsNotKnownYet(t *testing.T) {
+	st := mem.New()
+	other := start(t, st)
+	p, c := lagging(t, st)
+	p.putInstance(instance("a", aServer))
+	if _, err := p.replica.Current(bounded(t)); err != nil {
+		t.Fatal(err)
+	}
+	c.let(false)
+	other.assign("a", "n")
+	res, err := p.instances.DeleteInstance(bounded(t), &signalboxv1.DeleteInstanceRequest{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, err := other.replica.Reach(bounded(t), version(res.GetResult().GetVersion()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := view.Get(store.Key{Kind: store.KindAssignment, Name: "a"}); r != nil {
+		t.Errorf("there is still %v", r)
+	}
+}
+
 // A key in a URL is for those who may write instances.
 func TestKeysOfInstancesAreShownToWritersAlone(t *testing.T) {
 	p := start(t, mem.New())
