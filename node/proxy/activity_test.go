@@ -151,6 +151,7 @@ func TestAnAnswerThatDoesNotEndWasActivity(t *testing.T) {
 }
 
 func TestWhoGetsNoAnswerWasNotActive(t *testing.T) {
+	t.Parallel()
 	t.Run("the upstream is down", func(t *testing.T) {
 		t.Parallel()
 		n := plain(t)
@@ -191,6 +192,7 @@ func TestWhoGetsNoAnswerWasNotActive(t *testing.T) {
 
 // A body is activity once it is no longer to be expected that it is refused.
 func TestABodyIsActivityUnlessItIsRefused(t *testing.T) {
+	t.Parallel()
 	// upload begins one of a length, of which two bytes have come.
 	upload := func(t *testing.T, length int) (*node, *client, *client) {
 		n := plain(t)
@@ -446,6 +448,7 @@ func TestAClientThatDoesNotReadIsEndedToo(t *testing.T) {
 }
 
 func TestAClientsIdleTimeIsItsListeners(t *testing.T) {
+	t.Parallel()
 	n := plain(t)
 	n.route("/", web(t, func(http.ResponseWriter, *http.Request) {}))
 	waiting := n.dial()

@@ -24,6 +24,7 @@ func pair(t *testing.T) (one, other net.Conn) {
 }
 
 func TestWhatTheKernelHadNothingToMoveDidNotMove(t *testing.T) {
+	t.Parallel()
 	client, _ := pair(t)
 	up, _ := pair(t)
 	s := &stream{client: client, upstream: up}
