@@ -111,6 +111,9 @@ func TestStrangersKeepNobodyWaitingAndGetNothing(t *testing.T) {
 		f := foreignClient(t, addr, tunnelurl.Server, code, 12)
 		f.exit()
 		session := next(t, s)
+		for range 20 { // nor where a client is connected from elsewhere
+			silent = append(silent, from(t, "127.0.0.2", addr))
+		}
 		entry(t, session)
 		if got := closed(t, hello); got != "" {
 			t.Errorf("a stranger got %q", got)

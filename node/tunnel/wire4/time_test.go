@@ -374,7 +374,7 @@ func TestADatagramOfThePeerIsOverAfterTenSecondsWithoutAnAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go func() { _, _ = p.Write([]byte("hello")) }()
+		time.AfterFunc(3*time.Second, func() { _, _ = p.Write([]byte("hello")) })
 		got := make([]byte, 100)
 		if n, err := r.Stream.Read(got); string(got[:n]) != "hello" || err != nil {
 			t.Fatalf("%q, %v", got[:n], err)
