@@ -47,7 +47,7 @@ func TestAConnectionThatWaitsIsClosedWhenItsTimeIsOver(t *testing.T) {
 				all = append(all, wait(f))
 				time.Sleep(idle / 77) // of the bubble's clock
 			}
-			time.Sleep(2 * idle)
+			time.Sleep(2 * idle) //nolint:forbidigo // simulated
 			for i, c := range all {
 				if got := time.Duration(c.after.Load()); got < idle || got > idle+min(idle/grain, maxGrain) {
 					t.Errorf("the %d. was closed after %v, not %v", i, got, idle)
@@ -62,10 +62,10 @@ func TestAShorterTimeHoldsForConnectionsThatWaitAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fronted(defaultIdle)
 		c := wait(f)
-		time.Sleep(time.Second) // of the bubble's clock
+		time.Sleep(time.Second) //nolint:forbidigo // simulated
 		f.rules.Store(&listener{idle: 2 * time.Second})
 		f.idle.changed()
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // simulated
 		if got := time.Duration(c.after.Load()); got != 2*time.Second {
 			t.Errorf("closed after %v", got)
 		}
@@ -78,12 +78,12 @@ func TestAConnectionThatIsUsedIsNotClosed(t *testing.T) {
 		f := fronted(2 * time.Second)
 		c := wait(f)
 		for range 10 {
-			time.Sleep(1900 * time.Millisecond) // of the bubble's clock
+			time.Sleep(1900 * time.Millisecond) //nolint:forbidigo // simulated
 			f.idle.state(c, http.StateActive)
 			f.idle.state(c, http.StateIdle)
 		}
 		f.idle.state(c, http.StateActive)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // simulated
 		if got := time.Duration(c.after.Load()); got != 0 {
 			t.Errorf("closed after %v", got)
 		}
