@@ -132,6 +132,16 @@ func (j *journal) user(l slog.Level, text string) {
 	j.say(l, text)
 }
 
+// wire logs what a wire says. Warnings are about strangers and what they send,
+// mostly, so those are bounded.
+func (j *journal) wire(l slog.Level, text string) {
+	if l >= slog.LevelWarn {
+		j.user(l, text)
+		return
+	}
+	j.say(l, text)
+}
+
 // detail logs what only developers read.
 func (j *journal) detail(format string, args ...any) {
 	if j.enabled(slog.LevelDebug) {

@@ -105,7 +105,7 @@ func (r *run) notSpoken(w tunnelurl.Wire) error {
 
 // link is what a wire needs to know, for either role.
 func (r *run) link(w tunnelurl.Wire) link.Config {
-	return link.Config{Secret: r.url.Secret(w), Min: r.url.Min, Max: r.url.Max, Log: r.log.say}
+	return link.Config{Secret: r.url.Secret(w), Min: r.url.Min, Max: r.url.Max, Log: r.log.wire}
 }
 
 // clients takes sessions until ctx ends, each with a goroutine of its own.
