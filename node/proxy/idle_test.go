@@ -45,7 +45,7 @@ func TestAConnectionThatWaitsIsClosedWhenItsTimeIsOver(t *testing.T) {
 			var all []*closing
 			for range 100 {
 				all = append(all, wait(f))
-				time.Sleep(idle / 77) // of the bubble's clock
+				time.Sleep(idle / 77) //nolint:forbidigo // simulated
 			}
 			time.Sleep(2 * idle) //nolint:forbidigo // simulated
 			for i, c := range all {
