@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"signalbox/node/tunnel/link"
@@ -50,7 +50,7 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 	s := start(tunnelurl.Client, t, cfg, control, newDemand(cfg.Min, cfg.Max))
 	s.stop = func() { stop(); giveUp() }
 	d := &dialler{session: s, cfg: cfg, tls: clientTLS(t, cfg)}
-	s.run(bufio.NewReaderSize(control, maxLine))
+	s.run(life, bufio.NewReaderSize(control, maxLine))
 	if err := d.dial(first); err != nil {
 		if why := s.Err(); why != nil {
 			err = why
@@ -155,16 +155,13 @@ func (d *dialler) fill(ctx context.Context) {
 	pool := d.session.pool
 	dialled := make(chan error, atOnce) // has room for all under way
 	dialling := 0
+	var underWay sync.WaitGroup
+	defer underWay.Wait()
 	var failures failures
-	defer func() {
-		for ; dialling > 0; dialling-- {
-			<-dialled
-		}
-	}()
 	for {
 		for !failures.pausing() && dialling < atOnce && pool.missing(dialling) > 0 {
 			dialling++
-			go func() { dialled <- d.dial(ctx) }()
+			underWay.Go(func() { dialled <- d.dial(ctx) })
 		}
 		select {
 		case <-ctx.Done():
@@ -182,7 +179,7 @@ func (d *dialler) fill(ctx context.Context) {
 		}
 		if failures.fresh {
 			failures.fresh = false
-			d.session.log.say(slog.LevelWarn, "a connection to the server could not be made: "+failures.last.Error())
+			d.session.log.warn("a connection to the server could not be made: " + failures.last.Error())
 		}
 	}
 }

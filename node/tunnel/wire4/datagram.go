@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -118,7 +117,7 @@ func (d *datagrams) exchange(body []byte) {
 	cancel()
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			d.session.log.say(slog.LevelWarn, "no connection was free for a datagram; it is dropped")
+			d.session.log.warn("no connection was free for a datagram; it is dropped")
 		}
 		return
 	}

@@ -20,8 +20,8 @@ type logger struct {
 	left int // out since last
 }
 
-// say writes a line, or counts it.
-func (l *logger) say(level slog.Level, text string) {
+// warn writes a line, or counts it.
+func (l *logger) warn(text string) {
 	if l.lines == nil {
 		return
 	}
@@ -38,5 +38,5 @@ func (l *logger) say(level slog.Level, text string) {
 	if left > 0 {
 		text = fmt.Sprintf("%s (%d lines before this one were left out)", text, left)
 	}
-	l.lines(level, text)
+	l.lines(slog.LevelWarn, text)
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log/slog"
 	"math/big"
@@ -170,7 +171,7 @@ func exit(t *testing.T, s link.Session) {
 				if _, err := r.Stream.Write(bytes.ToUpper(p[:n])); err != nil {
 					t.Error(err)
 				}
-				if _, err := r.Stream.Read(p); err != io.EOF {
+				if _, err := r.Stream.Read(p); !errors.Is(err, io.EOF) {
 					t.Errorf("after the answer: %v", err)
 				}
 			})

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -112,7 +111,7 @@ func (s *Server) Handle(ctx context.Context, conn *link.Conn) {
 	if err := s.handle(ctx, conn); err != nil {
 		_ = conn.Close()
 		if ctx.Err() == nil {
-			s.log.say(slog.LevelWarn, fmt.Sprintf("a connection from %v was closed: %v", conn.RemoteAddr(), err))
+			s.log.warn(fmt.Sprintf("a connection from %v was closed: %v", conn.RemoteAddr(), err))
 		}
 	}
 }
@@ -210,7 +209,9 @@ var errReplaced = errors.New("the client was silent, and one at the same address
 
 // welcome makes a session of a connection that has the key.
 func (s *Server) welcome(ctx context.Context, addr netip.Addr, conn *link.Conn) error {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	c := start(tunnelurl.Server, s.terms, s.cfg, conn, demand{})
+	c.stop = stop
 	c.onEnd = func() { s.leave(addr, c) }
 	if err := s.enter(addr, c); err != nil {
 		_ = c.Close()
@@ -222,7 +223,7 @@ func (s *Server) welcome(ctx context.Context, addr netip.Addr, conn *link.Conn) 
 		return fmt.Errorf("answering: %w", err)
 	}
 	_ = conn.SetDeadline(time.Time{})
-	c.run(bufio.NewReaderSize(conn, maxLine))
+	c.run(life, bufio.NewReaderSize(conn, maxLine))
 	select {
 	case s.sessions <- c:
 		return nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -53,7 +52,7 @@ type session struct {
 	opening, exchanges chan struct{}
 
 	done   chan struct{}
-	stop   context.CancelFunc // ends what a client dials
+	stop   context.CancelFunc // ends what waits for the peer
 	onEnd  func()             // called once, by whoever ends it
 	ending sync.Once
 	why    error // read after done
@@ -82,9 +81,10 @@ func start(role tunnelurl.Role, t terms, cfg link.Config, control net.Conn, d de
 	}
 }
 
-// run starts what a session does by itself. r is of control.
-func (s *session) run(r *bufio.Reader) {
-	s.spawn(func() { s.listen(r) })
+// run starts what a session does by itself. ctx ends with the session, r is of
+// control.
+func (s *session) run(ctx context.Context, r *bufio.Reader) {
+	s.spawn(func() { s.listen(ctx, r) })
 	s.spawn(s.beat)
 }
 
@@ -180,7 +180,7 @@ func (s *session) untrack(c io.Closer) {
 
 // listen takes the peer's signals. Both ends of any peer send beats, so silence
 // means that it is lost whichever end it is.
-func (s *session) listen(r *bufio.Reader) {
+func (s *session) listen(ctx context.Context, r *bufio.Reader) {
 	for {
 		_ = s.control.SetReadDeadline(time.Now().Add(silence))
 		sig, err := s.mask.read(r)
@@ -191,7 +191,7 @@ func (s *session) listen(r *bufio.Reader) {
 		s.heard.Store(int64(time.Since(s.began)))
 		switch sig.what {
 		case open:
-			s.opened(sig)
+			s.opened(ctx, sig)
 		case flush:
 			s.pool.flush()
 		}
@@ -236,7 +236,7 @@ func (s *session) beat() {
 			// The client thinks that it has connections enough, of which none
 			// are left here: something between the ends has dropped them.
 			flushed = time.Now()
-			s.log.say(slog.LevelWarn, "users wait and no connection of the client is free; telling it to begin anew")
+			s.log.warn("users wait and no connection of the client is free; telling it to begin anew")
 			s.send(signal{what: flush})
 		}
 	}

@@ -3,7 +3,6 @@ package wire4
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 
 	"signalbox/node/tunnel/link"
@@ -82,41 +81,41 @@ func (s *session) Accept(ctx context.Context) (*link.Request, error) {
 }
 
 // opened does what the peer's signal asks for, without letting others wait.
-func (s *session) opened(sig signal) {
+func (s *session) opened(ctx context.Context, sig signal) {
 	if s.entry() {
 		return // nobody who speaks this wire sends it there
 	}
 	select {
 	case s.opening <- struct{}{}:
 	default:
-		s.log.say(slog.LevelWarn, "users come faster than they are taken care of; one is dropped")
-		s.drop(sig.id)
+		s.log.warn("users come faster than they are taken care of; one is dropped")
+		s.drop(ctx, sig.id)
 		return
 	}
 	s.spawn(func() {
 		defer func() { <-s.opening }()
-		s.request(sig)
+		s.request(ctx, sig)
 	})
 }
 
 // drop closes a connection that is not used after all.
-func (s *session) drop(id string) {
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	if m, err := s.pool.take(gone, id); err == nil {
+func (s *session) drop(ctx context.Context, id string) {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel() // so that it is not waited for
+	if m, err := s.pool.take(ctx, id); err == nil {
 		_ = m.Close()
 	}
 }
 
 // request hands a stream that the peer opened to whoever accepts it. The
 // connection may be known here only after the signal that names it.
-func (s *session) request(sig signal) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (s *session) request(ctx context.Context, sig signal) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	m, err := s.pool.take(ctx, sig.id)
-	cancel()
 	if err != nil {
-		if !errors.Is(err, link.ErrEnded) {
-			s.log.say(slog.LevelWarn, "the peer used a connection that is not there; its user is lost")
+		if errors.Is(err, context.DeadlineExceeded) {
+			s.log.warn("the peer used a connection that is not there; its user is lost")
 		}
 		return
 	}

@@ -380,7 +380,7 @@ func TestADatagramOfThePeerIsOverAfterTenSecondsWithoutAnAnswer(t *testing.T) {
 			t.Fatalf("%q, %v", got[:n], err)
 		}
 		begun := time.Now()
-		if _, err := r.Stream.Read(got); err != io.EOF {
+		if _, err := r.Stream.Read(got); !errors.Is(err, io.EOF) {
 			t.Errorf("%v", err)
 		}
 		if d := time.Since(begun); d != 10*time.Second {
