@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"maps"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -55,6 +56,9 @@ func (o *outlook) of(i *signalboxv1.Instance) standing {
 	if o.view != nil {
 		if a := o.view.Get(assignmentKey(i.GetName())); a != nil {
 			st.nodes = a.Message.(*signalboxv1.Assignment).GetNodes()
+			st.lost = func(node string) bool {
+				return o.Nodes.Get(node, nil).GetState() == signalboxv1.NodeState_NODE_STATE_LOST
+			}
 		}
 	}
 	if len(st.nodes) == 0 && i.GetWanted() != signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED {
@@ -110,6 +114,8 @@ type standing struct {
 	// there can be none.
 	nodes   []string
 	nowhere string
+	// lost tells which of those nodes are. Nil where there are none.
+	lost func(node string) bool
 	// runs are what nodes say of it, assigned or not, in order of their names;
 	// live tells which node processes are.
 	runs     []observe.Run
@@ -167,17 +173,29 @@ func (st standing) running(o *signalboxv1.InstanceObserved) {
 		return
 	}
 	o.State = signalboxv1.InstanceState_INSTANCE_STATE_STARTING
+	there := 0 // nodes that are not lost
 	for i, run := range o.Runs {
+		if st.lost(run.GetNode()) {
+			o.Runs[i] = &signalboxv1.InstanceRun{
+				Node: run.GetNode(), State: signalboxv1.InstanceState_INSTANCE_STATE_ERROR, Reason: "the node is lost", Starts: run.GetStarts(),
+			}
+			continue
+		}
+		there++
 		state, reason := run.GetState(), run.GetReason()
 		if severity(state) == 0 || run.GetStarts() != st.instance.GetStarts() {
 			state, reason = signalboxv1.InstanceState_INSTANCE_STATE_STARTING, ""
 		}
-		if i == 0 || severity(state) > severity(o.State) {
+		if there == 1 || severity(state) > severity(o.State) {
 			o.State, o.Reason = state, reason
 			if reason != "" && len(o.Runs) > 1 {
 				o.Reason = run.GetNode() + ": " + reason
 			}
 		}
+	}
+	if len(o.Runs) > 0 && there == 0 {
+		o.State = signalboxv1.InstanceState_INSTANCE_STATE_ERROR
+		o.Reason = "lost: " + strings.Join(st.nodes, ", ") + "; nobody can tell whether it runs there"
 	}
 }
 

@@ -64,9 +64,16 @@ func TestHowAnInstanceStandsOverAllNodes(t *testing.T) {
 			standing{instance: wanted, nodes: []string{"m", "n"}, runs: []observe.Run{on("m", works, "", 2)}},
 			starting, "", []*signalboxv1.InstanceRun{{Node: "m", State: works, Starts: 2}, {Node: "n"}},
 		},
-		"its node is lost: what it said last": {
+		"its node is lost": {
 			standing{instance: wanted, nodes: []string{"lost"}, runs: []observe.Run{on("lost", works, "", 2)}},
-			works, "", []*signalboxv1.InstanceRun{{Node: "lost", State: works, Starts: 2}},
+			faulty, "lost: lost; nobody can tell whether it runs there",
+			[]*signalboxv1.InstanceRun{{Node: "lost", State: faulty, Reason: "the node is lost", Starts: 2}},
+		},
+		"one of several nodes is lost": {
+			standing{instance: wanted, nodes: []string{"lost", "n"}, runs: []observe.Run{on("lost", faulty, "x", 2), on("n", works, "", 2)}},
+			works, "", []*signalboxv1.InstanceRun{
+				{Node: "lost", State: faulty, Reason: "the node is lost", Starts: 2}, {Node: "n", State: works, Starts: 2},
+			},
 		},
 		"where it ran before it was moved does not count": {
 			standing{instance: wanted, nodes: []string{"n"}, runs: []observe.Run{on("m", faulty, "x", 2), on("n", works, "", 2)}},
@@ -88,7 +95,7 @@ func TestHowAnInstanceStandsOverAllNodes(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.live = live
+			c.live, c.lost = live, func(node string) bool { return node[:1] == "l" }
 			c.counters, c.active = &signalboxv1.InstanceCounters{TcpSent: 7}, timestamppb.Now()
 			want := &signalboxv1.InstanceObserved{State: c.state, Reason: c.reason, Runs: c.runs, Counters: c.counters, LastActivity: c.active}
 			if got := c.observed(); !proto.Equal(got, want) {

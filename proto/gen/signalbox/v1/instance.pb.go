@@ -675,8 +675,8 @@ func (x *InstancePeer) GetAlias() string {
 // InstanceObserved is what is known of an instance over all nodes.
 type InstanceObserved struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// State is the worst of its nodes': ERROR before STARTING before RUNNING.
-	// ERROR too where no node can be given it.
+	// State is the worst of its nodes that are not lost: ERROR before STARTING
+	// before RUNNING. ERROR too where all are lost, or no node can be given it.
 	State InstanceState `protobuf:"varint,1,opt,name=state,proto3,enum=signalbox.v1.InstanceState" json:"state,omitempty"`
 	// Reason of an ERROR, for people.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -760,7 +760,7 @@ type InstanceRun struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Node is its name.
 	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// State on that node. Of a node that is lost: what it last said.
+	// State on that node. Of a node that is lost: ERROR, since nobody can tell.
 	State InstanceState `protobuf:"varint,2,opt,name=state,proto3,enum=signalbox.v1.InstanceState" json:"state,omitempty"`
 	// Reason of an ERROR, for people.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`

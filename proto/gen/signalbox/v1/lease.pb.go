@@ -44,7 +44,10 @@ type NodeLease struct {
 	// Rejections are the records it refuses, as many as fit into 64 KiB.
 	Rejections []*Rejection `protobuf:"bytes,7,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Ready is what its own readiness check answered then.
-	Ready         bool `protobuf:"varint,8,opt,name=ready,proto3" json:"ready,omitempty"`
+	Ready bool `protobuf:"varint,8,opt,name=ready,proto3" json:"ready,omitempty"`
+	// Instances are how those stand that it runs, without what they carried, as
+	// many as fit.
+	Instances     []*InstanceReport `protobuf:"bytes,9,rep,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +136,13 @@ func (x *NodeLease) GetReady() bool {
 		return x.Ready
 	}
 	return false
+}
+
+func (x *NodeLease) GetInstances() []*InstanceReport {
+	if x != nil {
+		return x.Instances
+	}
+	return nil
 }
 
 // UnheardNodes is the note that a control plane keeps under its own lease, as
@@ -254,7 +264,7 @@ var File_signalbox_v1_lease_proto protoreflect.FileDescriptor
 
 const file_signalbox_v1_lease_proto_rawDesc = "" +
 	"\n" +
-	"\x18signalbox/v1/lease.proto\x12\fsignalbox.v1\x1a\x17signalbox/v1/meta.proto\"\xed\x03\n" +
+	"\x18signalbox/v1/lease.proto\x12\fsignalbox.v1\x1a\x1bsignalbox/v1/instance.proto\x1a\x17signalbox/v1/meta.proto\"\xa9\x04\n" +
 	"\tNodeLease\x12#\n" +
 	"\rcontrol_plane\x18\x01 \x01(\tR\fcontrolPlane\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\x12)\n" +
@@ -265,7 +275,8 @@ const file_signalbox_v1_lease_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\a \x03(\v2\x17.signalbox.v1.RejectionR\n" +
 	"rejections\x12\x14\n" +
-	"\x05ready\x18\b \x01(\bR\x05ready\x1a9\n" +
+	"\x05ready\x18\b \x01(\bR\x05ready\x12:\n" +
+	"\tinstances\x18\t \x03(\v2\x1c.signalbox.v1.InstanceReportR\tinstances\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
@@ -298,26 +309,28 @@ func file_signalbox_v1_lease_proto_rawDescGZIP() []byte {
 
 var file_signalbox_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_signalbox_v1_lease_proto_goTypes = []any{
-	(*NodeLease)(nil),    // 0: signalbox.v1.NodeLease
-	(*UnheardNodes)(nil), // 1: signalbox.v1.UnheardNodes
-	(*MemberLease)(nil),  // 2: signalbox.v1.MemberLease
-	nil,                  // 3: signalbox.v1.NodeLease.LabelsEntry
-	nil,                  // 4: signalbox.v1.NodeLease.ListenersEntry
-	nil,                  // 5: signalbox.v1.UnheardNodes.ForgottenEntry
-	(*Version)(nil),      // 6: signalbox.v1.Version
-	(*Rejection)(nil),    // 7: signalbox.v1.Rejection
+	(*NodeLease)(nil),      // 0: signalbox.v1.NodeLease
+	(*UnheardNodes)(nil),   // 1: signalbox.v1.UnheardNodes
+	(*MemberLease)(nil),    // 2: signalbox.v1.MemberLease
+	nil,                    // 3: signalbox.v1.NodeLease.LabelsEntry
+	nil,                    // 4: signalbox.v1.NodeLease.ListenersEntry
+	nil,                    // 5: signalbox.v1.UnheardNodes.ForgottenEntry
+	(*Version)(nil),        // 6: signalbox.v1.Version
+	(*Rejection)(nil),      // 7: signalbox.v1.Rejection
+	(*InstanceReport)(nil), // 8: signalbox.v1.InstanceReport
 }
 var file_signalbox_v1_lease_proto_depIdxs = []int32{
 	3, // 0: signalbox.v1.NodeLease.labels:type_name -> signalbox.v1.NodeLease.LabelsEntry
 	4, // 1: signalbox.v1.NodeLease.listeners:type_name -> signalbox.v1.NodeLease.ListenersEntry
 	6, // 2: signalbox.v1.NodeLease.serving:type_name -> signalbox.v1.Version
 	7, // 3: signalbox.v1.NodeLease.rejections:type_name -> signalbox.v1.Rejection
-	5, // 4: signalbox.v1.UnheardNodes.forgotten:type_name -> signalbox.v1.UnheardNodes.ForgottenEntry
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	8, // 4: signalbox.v1.NodeLease.instances:type_name -> signalbox.v1.InstanceReport
+	5, // 5: signalbox.v1.UnheardNodes.forgotten:type_name -> signalbox.v1.UnheardNodes.ForgottenEntry
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_signalbox_v1_lease_proto_init() }
@@ -325,6 +338,7 @@ func file_signalbox_v1_lease_proto_init() {
 	if File_signalbox_v1_lease_proto != nil {
 		return
 	}
+	file_signalbox_v1_instance_proto_init()
 	file_signalbox_v1_meta_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
