@@ -28,7 +28,7 @@ import (
 
 // clientCommands are the operator's client: thin over the gRPC API.
 func clientCommands() []*cobra.Command {
-	return []*cobra.Command{newRoute(), newListener(), newNodes(), newKey(), newEvents(), newBackup()}
+	return []*cobra.Command{newRoute(), newListener(), newNodes(), newKey(), newEvents(), newInstance(), newImport(), newBackup()}
 }
 
 // keyFlags are how a process is told its API key. The flag can be seen by
@@ -264,8 +264,11 @@ func someNames(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// labelMap reads "key=value" flags.
-func labelMap(list []string) (map[string]string, error) {
+// labelMap reads --label flags.
+func labelMap(list []string) (map[string]string, error) { return keyValues("label", list) }
+
+// keyValues reads "key=value" flags.
+func keyValues(flag string, list []string) (map[string]string, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -273,7 +276,7 @@ func labelMap(list []string) (map[string]string, error) {
 	for _, l := range list {
 		k, v, ok := strings.Cut(l, "=")
 		if !ok {
-			return nil, &usageError{fmt.Errorf("--label %q must be KEY=VALUE", l)}
+			return nil, &usageError{fmt.Errorf("--%s %q must be KEY=VALUE", flag, l)}
 		}
 		m[k] = v
 	}
