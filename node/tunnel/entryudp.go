@@ -32,7 +32,7 @@ var smalls = sync.Pool{New: func() any {
 // udpUsers are the users of one socket, each with a stream of its own.
 type udpUsers struct {
 	*entry
-	socket *net.UDPConn
+	socket *udpSocket
 
 	mu    sync.Mutex // guards what follows
 	users map[netip.AddrPort]*udpUser
@@ -40,7 +40,7 @@ type udpUsers struct {
 
 // newUDPUsers returns the users of a socket.
 func newUDPUsers(e *entry, socket *net.UDPConn) *udpUsers {
-	return &udpUsers{entry: e, socket: socket, users: map[netip.AddrPort]*udpUser{}}
+	return &udpUsers{entry: e, socket: newUDPSocket(socket), users: map[netip.AddrPort]*udpUser{}}
 }
 
 // serve takes datagrams until ctx ends.
@@ -49,7 +49,7 @@ func (us *udpUsers) serve(ctx context.Context) error {
 	defer running.Wait()
 	buf := make([]byte, link.MaxDatagram+1)
 	for {
-		n, from, err := us.socket.ReadFromUDPAddrPort(buf)
+		n, told, from, err := us.socket.read(buf)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -60,7 +60,7 @@ func (us *udpUsers) serve(ctx context.Context) error {
 			us.log.repeat(slog.LevelWarn, "udp", fmt.Sprintf("Read of UDP failed: %v", err))
 			continue
 		}
-		u, fresh := us.user(from)
+		u, fresh := us.user(from, told)
 		if u == nil {
 			continue
 		}
@@ -71,8 +71,9 @@ func (us *udpUsers) serve(ctx context.Context) error {
 	}
 }
 
-// user returns the user at an address, nil if there can be none more.
-func (us *udpUsers) user(from netip.AddrPort) (u *udpUser, fresh bool) {
+// user returns the user at an address, nil if there can be none more. told is
+// what was said of the datagram.
+func (us *udpUsers) user(from netip.AddrPort, told []byte) (u *udpUser, fresh bool) {
 	us.mu.Lock()
 	defer us.mu.Unlock()
 	if u := us.users[from]; u != nil {
@@ -82,7 +83,11 @@ func (us *udpUsers) user(from netip.AddrPort) (u *udpUser, fresh bool) {
 		us.log.user(slog.LevelWarn, fmt.Sprintf("Datagrams of %s refused: %v", from, errFull))
 		return nil, false
 	}
-	u = &udpUser{socket: us.socket, from: from, queue: make(chan *[]byte, maxQueue), closed: make(chan struct{})}
+	u = &udpUser{
+		socket: us.socket, from: from, answering: us.socket.answering(told),
+		name:  netip.AddrPortFrom(from.Addr().Unmap(), from.Port()),
+		queue: make(chan *[]byte, maxQueue), closed: make(chan struct{}),
+	}
 	us.users[from] = u
 	return u, true
 }
@@ -93,17 +98,17 @@ func (us *udpUsers) carry(ctx context.Context, u *udpUser) {
 	defer us.remove(u)
 	us.inst.Opened(link.UDP)
 	defer us.inst.Closed(link.UDP)
-	far, err := us.udp(ctx, u.from)
+	far, err := us.udp(ctx, u.name)
 	if err != nil {
 		if ctx.Err() == nil {
-			us.log.user(slog.LevelWarn, fmt.Sprintf("Datagrams of %s lost: %s", u.from, reasonOf(err)))
+			us.log.user(slog.LevelWarn, fmt.Sprintf("Datagrams of %s lost: %s", u.name, reasonOf(err)))
 		}
 		return
 	}
-	us.log.detail("Starting transfer: %s", u.from)
+	us.log.detail("Starting transfer: %s", u.name)
 	received, sent := us.counts(link.UDP)
-	err = us.carrier.UDP(ctx, u, far, received, sent, us.lost(u.from))
-	us.ended(ctx, link.UDP, u.from, err)
+	err = us.carrier.UDP(ctx, u, far, received, sent, us.lost(u.name))
+	us.ended(ctx, link.UDP, u.name, err)
 }
 
 // lost returns what logs datagrams of a user that could not be carried on.
@@ -122,11 +127,13 @@ func (us *udpUsers) remove(u *udpUser) {
 
 // A udpUser is the near side of one address's datagrams.
 type udpUser struct {
-	socket *net.UDPConn
-	from   netip.AddrPort
-	queue  chan *[]byte
-	closed chan struct{}
-	once   sync.Once
+	socket    *udpSocket
+	from      netip.AddrPort
+	answering []byte         // see udpSocket
+	name      netip.AddrPort // from, as people write it
+	queue     chan *[]byte
+	closed    chan struct{}
+	once      sync.Once
 }
 
 // put hands a datagram to whoever reads, or loses it.
@@ -154,7 +161,7 @@ func (u *udpUser) Read(p []byte) (int, error) {
 }
 
 // Write sends a datagram to the user.
-func (u *udpUser) Write(p []byte) (int, error) { return u.socket.WriteToUDPAddrPort(p, u.from) }
+func (u *udpUser) Write(p []byte) (int, error) { return u.socket.write(p, u.answering, u.from) }
 
 // Close ends Read.
 func (u *udpUser) Close() error {

@@ -138,3 +138,23 @@ func TestAUDPUserWhoSaysNothingIsForgotten(t *testing.T) {
 		m.report("one", "has no session", func(r *signalboxv1.InstanceReport) bool { return r.GetRun().GetUdpSessions() == 0 })
 	}
 }
+
+// An answer from another address than the one that was spoken to is nobody's.
+func TestAnswersComeFromTheAddressThatWasSpokenTo(t *testing.T) {
+	for _, host := range []string{"", "0.0.0.0"} {
+		m := boot(t, tunnel.Config{})
+		_, port, _ := net.SplitHostPort(free(t))
+		m.Apply([]tunnel.Wanted{{Name: "one", URL: "client://" + host + ":" + port + "/" + answering(t, same).address}})
+		m.state("one", running)
+		for _, at := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
+			if l, err := net.Listen("tcp", net.JoinHostPort(at, "0")); err != nil {
+				continue // a machine without that address
+			} else {
+				_ = l.Close()
+			}
+			if got := tell(t, net.JoinHostPort(at, port), []byte("2 times"), 2); string(got[1]) != "2 times" {
+				t.Errorf("%q", got)
+			}
+		}
+	}
+}
