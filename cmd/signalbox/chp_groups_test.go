@@ -20,7 +20,7 @@ func chpGroups() []chpGroup {
 		"/ http://{A}", "/a http://{B}", "/user http://{C}", "/user/alice http://{D}", "/user/alice/deep/er http://{B}",
 		"/user/foo%40bar http://{B}", "/user/b%20c http://{B}", "/user/%E4%BD%A0 http://{B}",
 	}
-	return []chpGroup{
+	return append(chpDifferences(), []chpGroup{
 		{name: "the API's statuses", rows: chpAPI()},
 		{name: "keys", rows: chpKeys()},
 		{name: "what was inactive", routes: []string{"/one http://{A}"}, rows: chpInactive()},
@@ -44,7 +44,7 @@ func chpGroups() []chpGroup {
 			{ask: "GET /bar/x", status: 200, body: "~B GET /x\n"},
 			{ask: "GET /q?q=1", status: 200, body: "~B GET /foo?k=v&q=1\n"},
 			{ask: "GET /s/x", status: 200, body: "~B GET /foo/x\n"},
-			{ask: "GET /b%40r/b%20r/x", status: 200, body: "~B GET /x\n", ours: "CHP cuts an encoded path by the length of a decoded one", theirs: 200},
+			{ask: "GET /b%40r/b%20r/x", status: 200, body: "~B GET /x\n", ours: "CHP cuts an encoded path by the length of a decoded one", theirs: 200, their: chpAnswer{body: "~B GET /%20r/x\n"}},
 		}},
 		{name: "paths with neither", args: []string{"--no-include-prefix", "--no-prepend-path"}, routes: []string{"/bar http://{B}/foo?k=v"}, rows: []chpRow{
 			{ask: "GET /bar/x", status: 200, body: "~B GET /x\n"},
@@ -55,7 +55,7 @@ func chpGroups() []chpGroup {
 			{ask: "GET /x|Host: h.example", status: 200, body: "~B GET /x\n"},
 			{ask: "GET /user/x|Host: h.example:8000", status: 200, body: "~C GET /user/x\n"},
 			{ask: "GET /x|Host: other.example", status: 200, body: "~A GET /x\n"},
-			{ask: "GET /x|Host: H.EXAMPLE", status: 200, body: "~B GET /x\n", ours: "names of hosts are the same in either case", theirs: 200},
+			{ask: "GET /x|Host: H.EXAMPLE", status: 200, body: "~B GET /x\n", ours: "names of hosts are the same in either case", theirs: 200, their: chpAnswer{body: "~A GET /x\n"}},
 			{ask: "GET /api/routes/h.example", status: 200, body: `{"target":"http://{B}","host":"h.example","last_activity":"TIME"}`},
 			{ask: "DELETE /api/routes/h.example", status: 204, body: ""},
 			{ask: "GET /x|Host: h.example", status: 200, body: "~A GET /x\n"},
@@ -72,13 +72,14 @@ func chpGroups() []chpGroup {
 		{name: "WebSockets", routes: []string{"/a http://{A}", "/dead http://{dead}"}, rows: []chpRow{
 			{ask: "GET /a/ws?q=1" + webSocket, status: 101, body: "", header: "X-Path: /a/ws?q=1"},
 			{ask: "GET /a/ws" + webSocket + "|Sec-WebSocket-Protocol: v1", status: 101, body: "", header: "Sec-Websocket-Protocol: v1"},
-			{ask: "GET /a/ws" + webSocket, status: 101, body: "", header: "X-Proto: http", ours: "upstreams look for http or https", theirs: 101},
-			{ask: "GET /a?status=403" + webSocket, status: 403, body: "~A GET /a"},
-			{ask: "POST /a/ws" + webSocket, status: 200, body: "~A POST /a/ws\n", ours: noUpgrade},
-			{ask: "GET /a|Connection: Upgrade|Upgrade: h2c", status: 200, body: "~A GET /a\n", ours: noUpgrade},
-			{ask: "GET /none" + webSocket, status: 404, body: "-"},
+			{ask: "GET /a/ws" + webSocket, status: 101, body: "", header: "X-Proto: http", ours: "upstreams look for http or https", theirs: 101, their: chpAnswer{header: "X-Proto: ws"}},
+			{ask: "GET /a?status=403" + webSocket, status: 403, body: "~A GET /a", end: isClosed},
+			{ask: "GET /a?status=200" + webSocket, status: 200, body: "~A GET /a", end: isClosed},
+			{ask: "POST /a/ws" + webSocket, status: 200, body: "~A POST /a/ws\n", ours: noUpgrade, their: chpAnswer{end: isClosed}},
+			{ask: "GET /a|Connection: Upgrade|Upgrade: h2c", status: 200, body: "~A GET /a\n", ours: noUpgrade, their: chpAnswer{end: isClosed}},
+			{ask: "GET /none" + webSocket, status: 404, body: "-", end: isClosed, ours: leftOpen, theirs: 404, their: chpAnswer{end: isLeft}},
 			{ask: "GET /dead" + webSocket, status: 503, body: "-"},
-			{ask: "GET /a/%zz" + webSocket, status: 400, body: "-", ours: badHead, theirs: 500},
+			{ask: "GET /a/%zz" + webSocket, status: 400, body: "-", end: isClosed, ours: badHead, theirs: 500, their: chpAnswer{end: isLeft}},
 			{ask: "GET /_chp_healthz" + webSocket, status: 200, body: "-", ours: "who asks whether it is well may ask anyhow", theirs: 404},
 		}},
 		{name: "failures", routes: []string{"/dead http://{dead}", "/a http://{A}"}, rows: []chpRow{
@@ -130,7 +131,7 @@ func chpGroups() []chpGroup {
 			{ask: "GET /a/ws?sleep=1000" + webSocket, status: 101, body: "", header: "X-Path: /a/ws?sleep=1000"},
 		}},
 		{name: "time of clients", args: []string{"--timeout=300"}, routes: []string{"/a http://{A}"}, rows: []chpRow{
-			{ask: "GET /a?sleep=1500", status: 503, body: "~503", ours: "a client should hear of it", theirs: 0},
+			{ask: "GET /a?sleep=1500", status: 503, body: "~503", ours: "a client should hear of it", their: chpAnswer{end: isClosed}},
 		}},
 		{name: "a default target", args: []string{"--default-target", "http://{A}"}, routes: []string{"/b http://{B}"}, rows: []chpRow{
 			{ask: "GET /x", status: 200, body: "~A GET /x\n"},
@@ -152,7 +153,7 @@ func chpGroups() []chpGroup {
 			{ask: "DELETE /api/routes/x|Authorization: none", status: 204, body: ""},
 			{ask: "API GET /v1/keys|Authorization: none", status: 401, body: "-", ours: "only the API of routes is open", theirs: 404},
 		}},
-	}
+	}...)
 }
 
 const webSocket = "|Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -178,13 +179,13 @@ func chpAPI() []chpRow {
 		{ask: "GET /api/routes", status: 200, body: `{"/user/foo":{"target":"http://127.0.0.1:1111","last_activity":"TIME"}}`},
 		{ask: "DELETE /api/routes/user/foo", status: 204, body: ""},
 		{ask: "DELETE /api/routes/user/foo", status: 404, body: ""},
-		{ask: "DELETE /api/routes", status: 404, body: "", ours: hangs},
+		{ask: "DELETE /api/routes", status: 404, body: "", ours: hangs, their: chpAnswer{end: isLeft}},
 		{ask: "DELETE /api/routes/", status: 404, body: ""},
 		{ask: "POST /api/routes" + good, status: 201, body: ""},
 		{ask: "GET /api/routes/%2F", status: 200, body: "-"},
 		{ask: "DELETE /api/routes/", status: 204, body: ""},
-		{ask: "GET /api/routes/bad%zz", status: 400, body: "-", ours: hangs},
-		{ask: "GET /api/routes/bad%E4", status: 400, body: "-", ours: hangs},
+		{ask: "GET /api/routes/bad%zz", status: 400, body: "-", ours: hangs, their: chpAnswer{end: isLeft}},
+		{ask: "GET /api/routes/bad%E4", status: 400, body: "-", ours: hangs, their: chpAnswer{end: isLeft}},
 	}
 	for _, body := range []string{"", "{", good[2:] + "x"} {
 		rows = append(rows,
@@ -281,10 +282,10 @@ func chpMatching() []chpRow {
 		rows = append(rows, chpRow{ask: "GET /" + name, status: 200, body: "~ GET /" + name + "\n", ours: properties, theirs: 500})
 	}
 	return append(rows,
-		chpRow{ask: "GET //x/user/alice", status: 200, body: "~A GET //x/user/alice\n", ours: asMatched, theirs: 200},
+		chpRow{ask: "GET //x/user/alice", status: 200, body: "~A GET //x/user/alice\n", ours: asMatched, theirs: 200, their: chpAnswer{body: "~D GET //x/user/alice\n"}},
 		chpRow{ask: "GET /a b", status: 400, body: "-"},
 		chpRow{ask: "GET /a#frag", status: 400, body: "-", ours: badHead, theirs: 200},
-		chpRow{ask: "CONNECT h:1", status: 405, body: "-", ours: "CHP closes the connection without a word"},
+		chpRow{ask: "CONNECT h:1", status: 405, body: "-", ours: wordless, their: chpAnswer{end: isClosed}},
 		chpRow{ask: "DELETE /api/routes/user/alice", status: 204, body: ""},
 		chpRow{ask: "GET /user/alice/x", status: 200, body: "~C GET /user/alice/x\n"},
 		chpRow{ask: "GET /user/alice/deep/er/x", status: 200, body: "~B GET"},
@@ -299,9 +300,10 @@ func chpHeaders() []chpRow {
 			body: "A GET /a/x\nhost: {public}\nx-forwarded-for: 127.0.0.1\nx-forwarded-port: {port}\nx-forwarded-proto: http\nx-forwarded-host: {public}\n"},
 		{ask: "GET /a/x|Host: me.example", status: 200,
 			body: "A GET /a/x\nhost: me.example\nx-forwarded-for: 127.0.0.1\nx-forwarded-port: 80\nx-forwarded-proto: http\nx-forwarded-host: me.example\n"},
-		{ask: "GET /a/x|Host: me.example|X-Forwarded-For: 1.2.3.4", status: 200, body: "~x-forwarded-for: 1.2.3.4, 127.0.0.1\n", ours: "RFC 9110 has a space there", theirs: 200},
+		{ask: "GET /a/x|Host: me.example|X-Forwarded-For: 1.2.3.4", status: 200, body: "~x-forwarded-for: 1.2.3.4, 127.0.0.1\n", ours: "RFC 9110 has a space there", theirs: 200, their: chpAnswer{body: "~x-forwarded-for: 1.2.3.4,127.0.0.1\n"}},
 		{ask: "GET /a/x|Host: me.example|X-Forwarded-Proto: https|X-Forwarded-Port: 443|X-Forwarded-Host: first.example", status: 200,
-			body: "~x-forwarded-port: 443\nx-forwarded-proto: https\nx-forwarded-host: first.example\n", ours: "CHP's \"https,http\" breaks upstreams that compare", theirs: 200},
+			body: "~x-forwarded-port: 443\nx-forwarded-proto: https\nx-forwarded-host: first.example\n", ours: "CHP's \"https,http\" breaks upstreams that compare", theirs: 200,
+			their: chpAnswer{body: "~x-forwarded-port: 443,80\nx-forwarded-proto: https,http\nx-forwarded-host: first.example\n"}},
 		{ask: "GET /a/x|X-Forwarded-Host: first.example", status: 200, body: "~x-forwarded-host: first.example\n"},
 		{ask: "GET /a/x|Cookie: a=1|Cookie: b=2", status: 200, body: "~cookie: a=1; b=2\n"},
 		{ask: "GET /a/x|X_Odd.Name: 1", status: 200, body: "~x_odd.name: 1\n"},
@@ -325,13 +327,14 @@ func chpLocations(scheme string) []chpRow {
 		rows = append(rows, chpRow{ask: at(status, "http://{A}/w"), status: n, body: "-", header: "Location: " + scheme + "pub.example:81/w"})
 	}
 	return append(rows,
-		chpRow{ask: at("303", "http://{A}/w"), status: 303, body: "-", header: "Location: " + scheme + "pub.example:81/w", ours: "303 redirects as the others do", theirs: 303},
+		chpRow{ask: at("303", "http://{A}/w"), status: 303, body: "-", header: "Location: " + scheme + "pub.example:81/w", ours: "303 redirects as the others do", theirs: 303,
+			their: chpAnswer{header: "Location: http://{A}/w"}},
 		chpRow{ask: at("302", "http://{A}"), status: 302, body: "-", header: "Location: " + scheme + "pub.example:81/"},
 		chpRow{ask: at("302", "http://{A}?q"), status: 302, body: "-", header: "Location: " + scheme + "pub.example:81/?q"},
 		chpRow{ask: at("302", "/relative"), status: 302, body: "-", header: "Location: /relative"},
 		chpRow{ask: at("302", "http://elsewhere.example/w"), status: 302, body: "-", header: "Location: http://elsewhere.example/w"},
 		chpRow{ask: at("200", "http://{A}/w"), status: 200, body: "-", header: "Location: http://{A}/w"},
 		chpRow{ask: "GET /a?status=302&location=http://{A}/w|Host: pub.example", status: 302, body: "-", header: "Location: " + scheme + "pub.example/w",
-			ours: "CHP keeps the upstream's port", theirs: 302},
+			ours: "CHP keeps the upstream's port", theirs: 302, their: chpAnswer{header: "Location: " + scheme + "pub.example:{Aport}/w"}},
 	)
 }

@@ -10,7 +10,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"signalbox/node/certfile/certtest"
 )
+
+// noHost stands among a row's header lines for that Host is left out.
+const noHost = "Host:none"
 
 // A chpRow is one request and its answer, as configurable-http-proxy 5.3 gives
 // it. In its texts {A}, {B}, {C} and {D} stand for upstreams, {E} for who has
@@ -28,12 +33,31 @@ type chpRow struct {
 	// header is a line that must be in the answer's header; one that begins with
 	// "!" must not.
 	header string
-	// ours says why we answer otherwise on purpose; theirs is then the status
-	// that CHP gives, 0 for none, and the rest of the row is ours.
+	// end is what becomes of the connection, where that is told.
+	end string
+	// ours says why we answer otherwise on purpose; the row is then ours, and
+	// theirs is what CHP does: its status, 0 for none, and its body, header and
+	// end where they are told.
 	ours   string
 	theirs int
+	their  chpAnswer
 	// apart says why a cluster answers otherwise, which is then not compared.
 	apart string
+}
+
+// A chpAnswer is of a row what is CHP's own: see chpRow.
+type chpAnswer struct{ body, header, end string }
+
+// as is the row as a system of a kind answers it.
+func (r chpRow) as(kind string) chpRow {
+	if kind != asCHP || r.ours == "" {
+		return r
+	}
+	r.status, r.body, r.header, r.end = r.theirs, r.their.body, r.their.header, r.their.end
+	if r.body == "" {
+		r.body = "-"
+	}
+	return r
 }
 
 // A chpGroup is rows that are played in order to one proxy.
@@ -49,10 +73,14 @@ type chpGroup struct {
 
 // play plays a group to a system of a kind.
 func (g chpGroup) play(t *testing.T, kind string) {
-	names := map[string]string{"{dead}": freeAddr(t)}
+	sign := certtest.New(t)
+	sign.Make("server", 2)
+	names := map[string]string{"{dead}": freeAddr(t), "{redirect}": freeAddr(t), "{key}": sign.File("server.key"), "{cert}": sign.File("server.pem")}
+	_, names["{redirectPort}"], _ = net.SplitHostPort(names["{redirect}"])
 	for _, name := range []string{"A", "B", "C", "D"} {
 		names["{"+name+"}"] = chpUpstream(t, name)
 	}
+	_, names["{Aport}"], _ = net.SplitHostPort(names["{A}"])
 	pages := httptest.NewServer(chpEcho("PAGE"))
 	t.Cleanup(pages.Close)
 	names["{E}"] = strings.TrimPrefix(pages.URL, "http://")
@@ -74,6 +102,7 @@ func (g chpGroup) play(t *testing.T, kind string) {
 		args[i] = fill(a)
 	}
 	s := startCHP(t, kind, args...)
+	s.redirect = names["{redirect}"]
 	names["{public}"] = s.public
 	_, names["{port}"], _ = net.SplitHostPort(s.public)
 	for _, r := range g.routes {
@@ -86,15 +115,12 @@ func (g chpGroup) play(t *testing.T, kind string) {
 		if kind == asCluster && row.apart != "" {
 			continue
 		}
-		ask := fill(row.ask)
-		got := s.ask(t, ask)
-		if kind == asCHP && row.ours != "" {
-			if got.status != row.theirs {
-				t.Errorf("%s: CHP answers %d, the row says %d", row.ask, got.status, row.theirs)
-			}
-			continue
+		row = row.as(kind)
+		send := s.send
+		if row.end != "" {
+			send = s.sendAndSee
 		}
-		row.check(t, fill, got)
+		row.check(t, fill, s.askBy(t, send, fill(row.ask)))
 	}
 }
 
@@ -104,6 +130,9 @@ func (r chpRow) check(t *testing.T, fill func(string) string, got answered) {
 	if got.status != r.status {
 		t.Errorf("%s: got %d %q, want %d", r.ask, got.status, got.body, r.status)
 		return
+	}
+	if r.end != "" && got.end != r.end {
+		t.Errorf("%s: the connection %s, want that it %s", r.ask, got.end, r.end)
 	}
 	body := masked(got.body)
 	switch want := fill(r.body); {
@@ -139,14 +168,25 @@ func masked(body string) string {
 // ask plays a row's request.
 func (s *chpSystem) ask(t *testing.T, ask string) answered {
 	t.Helper()
+	return s.askBy(t, s.send, ask)
+}
+
+// askBy plays a row's request in a way.
+func (s *chpSystem) askBy(t *testing.T, send func(*testing.T, string, string, time.Duration) answered, ask string) answered {
+	t.Helper()
 	head, body, _ := strings.Cut(ask, "||")
 	lines := strings.Split(head, "|")
 	addr := s.public
 	request := lines[0] + " HTTP/1.1\r\n"
 	if api, ok := strings.CutPrefix(lines[0], "API "); ok {
 		addr, request = s.api, api+" HTTP/1.1\r\n"
+	} else if other, ok := strings.CutPrefix(lines[0], "REDIRECT "); ok {
+		addr, request = s.redirect, other+" HTTP/1.1\r\n"
 	} else if strings.Contains(lines[0], " /api/routes") {
 		addr = s.api
+	}
+	if strings.HasSuffix(lines[0], " HTTP/1.0") { // which has its own
+		request = strings.TrimSuffix(request, " HTTP/1.1\r\n") + "\r\n"
 	}
 	lower := strings.ToLower(head)
 	if addr == s.api && !strings.Contains(lower, "|authorization:") {
@@ -156,12 +196,15 @@ func (s *chpSystem) ask(t *testing.T, ask string) answered {
 		request += "Host: " + addr + "\r\n"
 	}
 	for _, l := range lines[1:] {
+		if l == noHost {
+			continue
+		}
 		request += l + "\r\n"
 	}
 	if strings.Contains(ask, "||") {
 		request += "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
-	return s.send(t, addr, request+"\r\n"+body, 3*time.Second)
+	return send(t, addr, request+"\r\n"+body, 3*time.Second)
 }
 
 // TestCHPsTranscriptsReplay plays everything that is known of CHP's behaviour to
@@ -173,6 +216,19 @@ func TestCHPsTranscriptsReplay(t *testing.T) {
 				continue
 			}
 			t.Run(g.name+" to a "+kind, func(t *testing.T) { g.play(t, kind) })
+		}
+	}
+}
+
+// Of a row that says that CHP answers otherwise, something must tell both apart.
+func TestRowsThatDifferSayInWhat(t *testing.T) {
+	for _, g := range chpGroups() {
+		for _, row := range g.rows {
+			same := row.theirs == row.status && row.their == chpAnswer{}
+			silent := row.theirs == 0 && row.their.end == ""
+			if row.ours != "" && (same || silent) {
+				t.Errorf("%s: %s: CHP's answer could be ours", g.name, row.ask)
+			}
 		}
 	}
 }

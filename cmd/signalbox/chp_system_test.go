@@ -6,17 +6,17 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -28,6 +28,7 @@ const chpToken = "a-token-that-only-tests-have"
 // drop-in, ours as a cluster, or the program itself.
 type chpSystem struct {
 	public, api string // addresses
+	redirect    string // where plain HTTP is led to https; empty for none
 	secure      *tls.Config
 	log         *safeBuffer
 	stop        func() int // ends it and returns its exit code, -1 where there is none
@@ -215,14 +216,27 @@ func (s *chpSystem) says(t *testing.T, what string) {
 	}
 }
 
+// freeAddr returns an address that nobody else is given while the test runs: a
+// socket is bound to it that does not listen, and those who set SO_REUSEADDR, as
+// servers do, can listen there all the same.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(at.(*syscall.SockaddrInet4).Port))
 }
 
 // An answered is what came back. Status 0 is no answer: the connection was
@@ -231,11 +245,50 @@ type answered struct {
 	status int
 	header http.Header
 	body   string
-	closed bool // the connection was closed without an answer
+	end    string // what then becomes of the connection, where that was asked for
 }
+
+// What can become of a connection after an answer, or without one.
+const (
+	isClosed = "is closed"
+	goesOn   = "goes on" // the next request on it is answered
+	isLeft   = "is left" // it is open, and nothing comes
+)
 
 // send sends a request as it stands and reads the answer, for at most limit.
 func (s *chpSystem) send(t *testing.T, addr, request string, limit time.Duration) answered {
+	t.Helper()
+	a, conn, _ := s.sendOn(t, addr, request, limit)
+	_ = conn.Close()
+	return a
+}
+
+// sendAndSee is send, and then sees what becomes of the connection.
+func (s *chpSystem) sendAndSee(t *testing.T, addr, request string, limit time.Duration) answered {
+	t.Helper()
+	a, conn, in := s.sendOn(t, addr, request, limit)
+	defer func() { _ = conn.Close() }()
+	if a.status == http.StatusSwitchingProtocols {
+		return a
+	}
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(conn, "GET "+chpHealth+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, err := http.ReadResponse(in, nil) //nolint:bodyclose // the connection is closed
+	var slow net.Error
+	switch {
+	case err == nil:
+		a.end = goesOn
+	case errors.As(err, &slow) && slow.Timeout():
+		a.end = isLeft
+	default:
+		a.end = isClosed
+	}
+	return a
+}
+
+// sendOn is send that leaves the connection, and what was read from it, to the
+// caller.
+func (s *chpSystem) sendOn(t *testing.T, addr, request string, limit time.Duration) (answered, net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -244,23 +297,22 @@ func (s *chpSystem) send(t *testing.T, addr, request string, limit time.Duration
 	if s.secure != nil {
 		conn = tls.Client(conn, s.secure)
 	}
-	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(limit))
+	in := bufio.NewReader(conn)
 	if _, err := io.WriteString(conn, request); err != nil {
-		return answered{closed: true}
+		return answered{}, conn, in
 	}
-	method, _, _ := strings.Cut(request, " ")
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	method, _, _ := strings.Cut(strings.TrimLeft(request, "\r\n"), " ")
+	res, err := http.ReadResponse(in, &http.Request{Method: method})
 	if err != nil {
-		timeout, ok := err.(net.Error) //nolint:errorlint // ReadResponse gives it as it is
-		return answered{closed: !ok || !timeout.Timeout()}
+		return answered{}, conn, in
 	}
 	defer func() { _ = res.Body.Close() }()
 	a := answered{status: res.StatusCode, header: res.Header}
 	_, phrase, _ := strings.Cut(res.Status, " ")
 	a.header[":reason"] = []string{phrase}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		return a
+		return a, conn, in
 	}
 	if res.Close { // ReadResponse takes the header away
 		a.header.Set("Connection", "close")
@@ -270,79 +322,5 @@ func (s *chpSystem) send(t *testing.T, addr, request string, limit time.Duration
 	if err != nil {
 		a.body += "…"
 	}
-	return a
-}
-
-// chpUpstream answers with what it was asked, a line for each thing; the query
-// says how: status, phrase, location, header (a name), sleep (in milliseconds). WebSockets
-// are answered 101 and echoed.
-func chpUpstream(t *testing.T, name string) string {
-	server := httptest.NewServer(chpEcho(name))
-	t.Cleanup(server.Close)
-	return strings.TrimPrefix(server.URL, "http://")
-}
-
-func chpEcho(name string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		if ms, err := strconv.Atoi(q.Get("sleep")); err == nil {
-			select {
-			case <-time.After(time.Duration(ms) * time.Millisecond):
-			case <-r.Context().Done():
-				return
-			}
-		}
-		if r.Header.Get("Upgrade") == "websocket" && q.Get("status") == "" {
-			echoUpgraded(w, r)
-			return
-		}
-		if l := q.Get("location"); l != "" {
-			w.Header().Set("Location", l)
-		}
-		w.Header().Set("Content-Type", "text/x-echo")
-		status, err := strconv.Atoi(q.Get("status"))
-		if err != nil {
-			status = http.StatusOK
-		}
-		body, _ := io.ReadAll(r.Body)
-		if phrase := q.Get("phrase"); phrase != "" {
-			sayPhrase(w, status, phrase)
-			return
-		}
-		w.WriteHeader(status)
-		if status == http.StatusNoContent || status == http.StatusNotModified {
-			return
-		}
-		_, _ = fmt.Fprintf(w, "%s %s %s\nhost: %s\n", name, r.Method, r.RequestURI, r.Host)
-		for _, h := range []string{"X-Forwarded-For", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Custom", "X_odd.name", "Cookie"} {
-			if v := r.Header.Values(h); v != nil {
-				_, _ = fmt.Fprintf(w, "%s: %s\n", strings.ToLower(h), strings.Join(v, ", "))
-			}
-		}
-		if len(body) > 0 {
-			_, _ = fmt.Fprintf(w, "body: %s\n", body)
-		}
-	})
-}
-
-// sayPhrase answers with a reason phrase of one's own, which net/http cannot.
-func sayPhrase(w http.ResponseWriter, status int, phrase string) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	defer func() { _ = conn.Close() }()
-	_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status, phrase)
-}
-
-// echoUpgraded says what the path was and echoes until the client ends.
-func echoUpgraded(w http.ResponseWriter, r *http.Request) {
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return
-	}
-	defer func() { _ = conn.Close() }()
-	_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Path: %s\r\nX-Proto: %s\r\nSec-Websocket-Protocol: %s\r\n\r\n",
-		r.RequestURI, r.Header.Get("X-Forwarded-Proto"), r.Header.Get("Sec-Websocket-Protocol"))
-	_, _ = io.Copy(conn, buffered)
+	return a, conn, in
 }
