@@ -26,6 +26,7 @@ import (
 	"signalbox/controlplane/presence"
 	"signalbox/controlplane/replica"
 	"signalbox/controlplane/tally"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/store"
 )
 
@@ -105,7 +106,7 @@ func New(c Config) *ControlPlane {
 		config: c, metrics: m, replica: replica.New(c.Records, c.Log), nodes: observe.NewNodes(), runs: observe.NewInstances(), logs: logs.New(),
 	}
 	cp.tally = tally.New(tally.Config{Exists: cp.exists, Running: cp.nodes.Live, ID: c.ID, Feeder: cp.nodes.Feeder, Log: c.Log})
-	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, cp.nodes)
+	cp.stand = presence.New(presence.Config{ID: c.ID, Address: c.Address, Version: c.Version, TTL: c.LeaseTTL}, c.Notes, c.Log, present{cp.nodes, cp.runs})
 	certs := auth.Certificates{Needed: c.NeedCertificate}
 	if c.Certifier != nil {
 		certs.Nodes = c.Certifier.Authority
@@ -216,6 +217,28 @@ func (cp *ControlPlane) bootstrap(ctx context.Context) (made string, err error) 
 		err = ring.Put(ctx, c.NodeKey, nodeKeyName, "node")
 	}
 	return made, err
+}
+
+// present is who is there, with the instances that they run.
+type present struct {
+	*observe.Nodes
+	runs *observe.Instances
+}
+
+// Leased implements [presence.Nodes].
+func (p present) Leased(node string, lease *signalboxv1.NodeLease) {
+	p.Nodes.Leased(node, lease)
+	if lease != nil {
+		p.runs.Leased(node, lease)
+	}
+}
+
+// Told implements [presence.Nodes].
+func (p present) Told(lease *signalboxv1.NodeLease, node string) {
+	p.Nodes.Told(lease, node)
+	if lease.GetServing() != nil {
+		p.runs.Told(lease, node)
+	}
 }
 
 // given names the keys that bootstrap writes with secrets this process was given.

@@ -342,6 +342,24 @@ func TestANodeThatReachesOneReplica(t *testing.T) {
 			res, err := routes.GetRoute(as(t, key), &signalboxv1.GetRouteRequest{Name: "a"})
 			return err == nil && res.GetObserved().GetCounters().GetRequests() == 7
 		})
+		instances := signalboxv1.NewInstanceServiceClient(one)
+		i, err := instances.PutInstance(as(t, key), &signalboxv1.PutInstanceRequest{Instance: &signalboxv1.Instance{Name: "a", Url: "server://:10101/:8080"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range []signalboxv1.InstanceState{signalboxv1.InstanceState_INSTANCE_STATE_RUNNING, signalboxv1.InstanceState_INSTANCE_STATE_ERROR} {
+			n.say(t, &signalboxv1.ConnectRequest{Message: &signalboxv1.ConnectRequest_Report{Report: &signalboxv1.Report{
+				Instances: []*signalboxv1.InstanceReport{{
+					Instance: "a", Incarnation: i.GetInstance().GetMeta().GetCreatedRevision(),
+					Run: &signalboxv1.InstanceRun{State: state}, Counters: &signalboxv1.InstanceCounters{UdpSent: 7},
+				}},
+			}}})
+			until(t, "the other knows how the instance stands", func() bool {
+				res, err := instances.GetInstance(as(t, key), &signalboxv1.GetInstanceRequest{Name: "a"})
+				o := res.GetInstance().GetObserved()
+				return err == nil && o.GetState() == state && o.GetCounters().GetUdpSent() == 7
+			})
+		}
 	})
 }
 

@@ -101,6 +101,7 @@ func (ss *session) leave() (goodbye bool) {
 		ss.Presence.Linger(node, held)
 	}
 	ss.Tally.Left(node, epoch)
+	ss.Instances.Left(node, epoch)
 	return goodbye
 }
 
@@ -145,7 +146,9 @@ func (ss *session) reported(r *signalboxv1.Report) {
 	ss.Tally.Report(node, epoch, r.GetRoutes())
 	if all := r.GetInstances(); len(all) > 0 {
 		ss.Tally.ReportInstances(node, epoch, all)
-		ss.Instances.Report(node, epoch, all)
+		if ss.Instances.Report(node, epoch, all) {
+			ss.Presence.Tell(node)
+		}
 	}
 }
 

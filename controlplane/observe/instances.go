@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
@@ -32,9 +33,10 @@ type Run struct {
 	*signalboxv1.InstanceRun
 }
 
-// runner is one node as far as it runs instances.
+// runner is one node process as far as it runs instances.
 type runner struct {
 	epoch     int64
+	streams   int // that it has to this replica
 	instances map[string]struct{}
 }
 
@@ -48,9 +50,17 @@ func NewInstances() *Instances {
 func (is *Instances) Joined(node string, epoch int64) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
-	if n := is.nodes[node]; n == nil || n.epoch < epoch {
-		is.drop(node)
-		is.nodes[node] = &runner{epoch: epoch, instances: map[string]struct{}{}}
+	if n := is.process(node, epoch); n != nil {
+		n.streams++
+	}
+}
+
+// Left is what ends Joined. What it said last is remembered.
+func (is *Instances) Left(node string, epoch int64) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	if n := is.nodes[node]; n != nil && n.epoch == epoch {
+		n.streams--
 	}
 }
 
@@ -63,34 +73,96 @@ func (is *Instances) Ended(node string, epoch int64) {
 	}
 }
 
-// Report takes note of what a node process that has joined says.
-func (is *Instances) Report(node string, epoch int64, reports []*signalboxv1.InstanceReport) {
+// Report takes note of what a node process that has joined says, and reports
+// whether something stands otherwise than before.
+func (is *Instances) Report(node string, epoch int64, reports []*signalboxv1.InstanceReport) (changed bool) {
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	n := is.nodes[node]
 	if n == nil || n.epoch != epoch {
+		return false
+	}
+	before := is.seq
+	for _, r := range reports {
+		is.hear(node, n, r)
+	}
+	return is.seq != before
+}
+
+// hear takes note of one instance on a node. is.mu is held.
+func (is *Instances) hear(node string, n *runner, r *signalboxv1.InstanceReport) {
+	before, had := is.runs[r.GetInstance()][node]
+	switch {
+	case had && r.GetIncarnation() < before.Incarnation:
+	case r.GetRun() != nil:
+		run := proto.CloneOf(r.GetRun())
+		run.Node = node
+		if is.runs[r.GetInstance()] == nil {
+			is.runs[r.GetInstance()] = map[string]Run{}
+		}
+		is.runs[r.GetInstance()][node] = Run{Epoch: n.epoch, Incarnation: r.GetIncarnation(), InstanceRun: run}
+		n.instances[r.GetInstance()] = struct{}{}
+		if !had || differs(before.InstanceRun, run) {
+			is.touch(r.GetInstance())
+		}
+	case had:
+		is.end(r.GetInstance(), node)
+		delete(n.instances, r.GetInstance())
+	}
+}
+
+// Told adds how instances stand on a node with a stream to this replica to its
+// lease.
+func (is *Instances) Told(lease *signalboxv1.NodeLease, node string) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	n := is.nodes[node]
+	if n == nil || n.epoch != lease.GetEpoch() || n.streams == 0 {
 		return
 	}
-	for _, r := range reports {
-		before, had := is.runs[r.GetInstance()][node]
-		switch {
-		case had && r.GetIncarnation() < before.Incarnation:
-		case r.GetRun() != nil:
-			run := proto.CloneOf(r.GetRun())
-			run.Node = node
-			if !had && is.runs[r.GetInstance()] == nil {
-				is.runs[r.GetInstance()] = map[string]Run{}
-			}
-			is.runs[r.GetInstance()][node] = Run{Epoch: epoch, Incarnation: r.GetIncarnation(), InstanceRun: run}
-			n.instances[r.GetInstance()] = struct{}{}
-			if !had || differs(before.InstanceRun, run) {
-				is.touch(r.GetInstance())
-			}
-		case had:
-			is.end(r.GetInstance(), node)
-			delete(n.instances, r.GetInstance())
-		}
+	for _, name := range slices.Sorted(maps.Keys(n.instances)) {
+		r := is.runs[name][node]
+		lease.Instances = append(lease.Instances, &signalboxv1.InstanceReport{Instance: name, Incarnation: r.Incarnation, Run: r.InstanceRun})
 	}
+	for len(lease.Instances) > 0 && proto.Size(lease) > 2*maxTold {
+		lease.Instances = lease.Instances[:len(lease.Instances)/2]
+	}
+}
+
+// Leased takes note of what a node's lease tells of instances. That is news
+// only of one that has no stream here.
+func (is *Instances) Leased(node string, lease *signalboxv1.NodeLease) {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	n := is.process(node, lease.GetEpoch())
+	if n == nil || n.streams > 0 || lease.GetServing() == nil {
+		return
+	}
+	gone := maps.Clone(n.instances)
+	for _, r := range lease.GetInstances() {
+		is.hear(node, n, r)
+		delete(gone, r.GetInstance())
+	}
+	for name := range gone {
+		is.end(name, node)
+		delete(n.instances, name)
+	}
+}
+
+// process returns what is known of a node's process, nil of one before the
+// present. Of a new one that is nothing, and what was before it has ended. is.mu
+// is held.
+func (is *Instances) process(node string, epoch int64) *runner {
+	n := is.nodes[node]
+	switch {
+	case n == nil || n.epoch < epoch:
+		is.drop(node)
+		n = &runner{epoch: epoch, instances: map[string]struct{}{}}
+		is.nodes[node] = n
+	case n.epoch > epoch:
+		return nil
+	}
+	return n
 }
 
 // differs reports whether an instance stands otherwise than before. What is

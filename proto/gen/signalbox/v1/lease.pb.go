@@ -26,7 +26,7 @@ const (
 //
 // What the node last acknowledged is in it only while some replica says in its
 // UnheardNodes that the node does not reach it; it is then written anew with
-// every ack.
+// every ack, and whenever an instance stands otherwise than before.
 type NodeLease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Control plane is the id of the replica that feeds the node.
