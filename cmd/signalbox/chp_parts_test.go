@@ -163,6 +163,14 @@ func TestCHPsTargetsOverTLS(t *testing.T) {
 			t.Errorf("got %d %s", a.status, a.body)
 		}
 	})
+	t.Run("authorities of one's own take the place of NODE_EXTRA_CA_CERTS", func(t *testing.T) {
+		t.Setenv("NODE_EXTRA_CA_CERTS", sign.File("ca.pem"))
+		s := startCHP(t, asDropIn, "--client-ssl-ca", certtest.New(t).File("ca.pem"))
+		s.post(t, "/x", target.URL)
+		if a := s.ask(t, "GET /x"); a.status != 503 {
+			t.Errorf("got %d %s", a.status, a.body)
+		}
+	})
 }
 
 func TestCHPOnUnixSockets(t *testing.T) {
