@@ -3,6 +3,7 @@
 It listens where the Hub wants it to, and serves below its base path:
   whoami/...   whose server this is, and the path it was asked for
   status/NNN   an answer with that status, after the body was read
+  hang         nothing, after the body was read, until the client leaves
   stream       a byte every 100 ms, until the client leaves
   ws/echo      a WebSocket that sends back what it is sent
   ws/push      a WebSocket that sends "tick" every 100 ms, and reads nothing
@@ -46,6 +47,9 @@ def answer(conn, stream):
     path = request[1].partition("?")[0].removeprefix(base)
     if path.startswith("ws/"):
         upgrade(conn, stream, path, header["sec-websocket-key"])
+        return False
+    if path == "hang":
+        stream.read(1)
         return False
     if path == "stream":
         conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
