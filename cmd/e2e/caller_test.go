@@ -111,6 +111,7 @@ type services struct {
 	conn      *grpc.ClientConn
 	routes    signalboxv1.RouteServiceClient
 	listeners signalboxv1.ListenerServiceClient
+	instances signalboxv1.InstanceServiceClient
 	nodes     signalboxv1.NodeServiceClient
 	keys      signalboxv1.ApiKeyServiceClient
 	certs     signalboxv1.CertificateServiceClient
@@ -146,6 +147,7 @@ func dialGRPC(t testing.TB, addr, key string, creds credentials.TransportCredent
 		conn:      conn,
 		routes:    signalboxv1.NewRouteServiceClient(conn),
 		listeners: signalboxv1.NewListenerServiceClient(conn),
+		instances: signalboxv1.NewInstanceServiceClient(conn),
 		nodes:     signalboxv1.NewNodeServiceClient(conn),
 		keys:      signalboxv1.NewApiKeyServiceClient(conn),
 		certs:     signalboxv1.NewCertificateServiceClient(conn),
