@@ -177,7 +177,7 @@ func (d *dialler) fill(ctx context.Context) {
 			d.session.end(fmt.Errorf("no connection to the server can be made: %w", failures.last))
 			return
 		}
-		if failures.fresh {
+		if failures.fresh && ctx.Err() == nil {
 			failures.fresh = false
 			d.session.log.warn("a connection to the server could not be made: " + failures.last.Error())
 		}

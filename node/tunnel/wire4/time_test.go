@@ -461,7 +461,7 @@ func TestAClientThatCanMakeNoConnectionAnyMoreEndsAndSaysWhy(t *testing.T) {
 		if client.Err() == nil || !strings.Contains(client.Err().Error(), "no way there") {
 			t.Errorf("it ended because %v", client.Err())
 		}
-		if !log.has("no way there") {
+		if !log.has("no way there") || log.has("twice") || log.has("canceled") {
 			t.Errorf("the log is %q", log.all)
 		}
 		_, _ = client.Close(), server.Close()
