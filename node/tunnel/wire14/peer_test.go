@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"signalbox/proto/tunnelurl"
 )
@@ -34,17 +35,17 @@ type foreign struct {
 	running sync.WaitGroup
 	writing sync.Mutex
 
-	mu   sync.Mutex
-	exit bool // does what signals ask for
-	byID map[string]net.Conn
-	all  []net.Conn
-	idle chan string // ids in the order in which they came
+	mu    sync.Mutex
+	byID  map[string]net.Conn
+	added chan struct{} // closed, and replaced, when there are more
+	all   []net.Conn
+	idle  chan string // ids in the order in which they came
 }
 
 func newForeign(t *testing.T, code tunnelurl.TLS) *foreign {
 	f := &foreign{
 		t: t, code: code, pongs: make(chan struct{}, 100), proven: make(chan struct{}),
-		byID: map[string]net.Conn{}, idle: make(chan string, 1000),
+		byID: map[string]net.Conn{}, added: make(chan struct{}), idle: make(chan string, 1000),
 	}
 	t.Cleanup(f.close)
 	return f
@@ -67,7 +68,27 @@ func (f *foreign) keep(c net.Conn) net.Conn {
 	return c
 }
 
-// take takes a connection out by its id.
+// await takes a connection out by its id, and waits for one that has it: this
+// end may hear of a connection's use before it has read its id.
+func (f *foreign) await(id string) net.Conn {
+	ended := time.After(5 * time.Second)
+	for {
+		f.mu.Lock()
+		c, added := f.byID[id], f.added
+		delete(f.byID, id)
+		f.mu.Unlock()
+		if c != nil {
+			return c
+		}
+		select {
+		case <-added:
+		case <-ended:
+			return nil
+		}
+	}
+}
+
+// take takes a connection out by its id, nil if it is not there.
 func (f *foreign) take(id string) net.Conn {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +109,7 @@ func secret(b []byte) []byte {
 func (f *foreign) say(text string) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	if _, err := io.WriteString(f.control, base64.StdEncoding.EncodeToString(secret([]byte(text)))+"\n"); err != nil {
+	if _, err := io.WriteString(f.control, base64Of(text)+"\n"); err != nil {
 		f.t.Log("say:", err)
 	}
 }
@@ -98,6 +119,8 @@ func (f *foreign) add(c net.Conn, id []byte) {
 	if text := hex.EncodeToString(id); text != "00000000" {
 		f.mu.Lock()
 		f.byID[text] = c
+		close(f.added)
+		f.added = make(chan struct{})
 		f.mu.Unlock()
 		f.idle <- text
 		return
@@ -137,7 +160,7 @@ func (f *foreign) hear() {
 		case "verify":
 			f.compare(s.ID, s.FP)
 		case "tcp", "udp":
-			c := f.take(s.ID)
+			c := f.await(s.ID)
 			if c == nil || s.Remote != user {
 				f.t.Errorf("a signal %s", text)
 				continue
@@ -149,7 +172,7 @@ func (f *foreign) hear() {
 
 // compare checks the certificate that our end says a connection has.
 func (f *foreign) compare(id, print string) {
-	c := f.take(id)
+	c := f.await(id)
 	if c == nil {
 		f.t.Errorf("verify: stream not found: %s", id)
 		return
@@ -345,3 +368,6 @@ func (f *foreign) open(addr string) string {
 	f.add(c, id)
 	return hex.EncodeToString(id)
 }
+
+// base64Of is a signal's text as a line, without its end.
+func base64Of(text string) string { return base64.StdEncoding.EncodeToString(secret([]byte(text))) }
