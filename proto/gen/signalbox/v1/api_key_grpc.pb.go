@@ -42,7 +42,8 @@ type ApiKeyServiceClient interface {
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
 	// RotateApiKey gives the key that the call is made with a new secret. The old
 	// one is refused as that of a deleted key is, see DeleteApiKey; name, scopes
-	// and expiry stay. FAILED_PRECONDITION for a node's certificate.
+	// and expiry stay. FAILED_PRECONDITION for a node's certificate, and for a key
+	// whose secret the control plane was started with: it would be back.
 	RotateApiKey(ctx context.Context, in *RotateApiKeyRequest, opts ...grpc.CallOption) (*RotateApiKeyResponse, error)
 	// DeleteApiKey ends a key: on the control plane that answers, at once, and on
 	// the others as soon as they have read of it, within moments. Streams opened
@@ -125,7 +126,8 @@ type ApiKeyServiceServer interface {
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)
 	// RotateApiKey gives the key that the call is made with a new secret. The old
 	// one is refused as that of a deleted key is, see DeleteApiKey; name, scopes
-	// and expiry stay. FAILED_PRECONDITION for a node's certificate.
+	// and expiry stay. FAILED_PRECONDITION for a node's certificate, and for a key
+	// whose secret the control plane was started with: it would be back.
 	RotateApiKey(context.Context, *RotateApiKeyRequest) (*RotateApiKeyResponse, error)
 	// DeleteApiKey ends a key: on the control plane that answers, at once, and on
 	// the others as soon as they have read of it, within moments. Streams opened

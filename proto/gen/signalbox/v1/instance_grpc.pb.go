@@ -51,6 +51,7 @@ type InstanceServiceClient interface {
 	// FollowInstanceLogs streams what instances log, on whichever node they run,
 	// until the caller goes away: first what is remembered, as far as it was
 	// asked for. A caller that cannot keep up is told how many lines it missed.
+	// That of one instance is NOT_FOUND without it, and ends so when it is removed.
 	// Over HTTP it is one JSON object a line.
 	FollowInstanceLogs(ctx context.Context, in *FollowInstanceLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowInstanceLogsResponse], error)
 }
@@ -156,6 +157,7 @@ type InstanceServiceServer interface {
 	// FollowInstanceLogs streams what instances log, on whichever node they run,
 	// until the caller goes away: first what is remembered, as far as it was
 	// asked for. A caller that cannot keep up is told how many lines it missed.
+	// That of one instance is NOT_FOUND without it, and ends so when it is removed.
 	// Over HTTP it is one JSON object a line.
 	FollowInstanceLogs(*FollowInstanceLogsRequest, grpc.ServerStreamingServer[FollowInstanceLogsResponse]) error
 	mustEmbedUnimplementedInstanceServiceServer()
