@@ -12,6 +12,7 @@ import (
 	"signalbox/node/tunnel/account"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/rules"
+	"signalbox/proto/tunnelurl"
 )
 
 // isolated is how long a node that no control plane feeds runs instances that
@@ -28,7 +29,7 @@ type tunnels struct {
 
 	// The applying goroutine's alone.
 	instances map[string]*signalboxv1.Instance
-	assigned  map[string]bool // to this node
+	assigned  map[string]bool // whether to this node; of those that any node has
 
 	mu    sync.Mutex // guards what follows
 	mine  []*signalboxv1.Instance
@@ -62,7 +63,10 @@ func (t *tunnels) apply(c *feed.Change) (refused []*signalboxv1.Rejection) {
 			t.instances[m.Instance.GetName()] = m.Instance
 		case *signalboxv1.Record_Assignment:
 			changed = true
-			t.assigned[m.Assignment.GetInstance()] = slices.Contains(m.Assignment.GetNodes(), t.node)
+			name, nodes := m.Assignment.GetInstance(), m.Assignment.GetNodes()
+			if t.assigned[name] = slices.Contains(nodes, t.node); len(nodes) == 0 {
+				delete(t.assigned, name)
+			}
 		}
 	}
 	for _, k := range c.Removals {
@@ -106,7 +110,23 @@ func (t *tunnels) choose() {
 	t.mu.Lock()
 	t.mine = mine
 	t.mu.Unlock()
+	t.Expect(t.coming())
 	t.run()
+}
+
+// coming are the tunnel ports of servers that no node has yet, and this one may
+// be given next: a client of one must not take its port.
+func (t *tunnels) coming() map[string]bool {
+	ports := map[string]bool{}
+	for name, i := range t.instances {
+		if _, placed := t.assigned[name]; placed || i.GetWanted() == signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED {
+			continue
+		}
+		if u, err := tunnelurl.Parse(i.GetUrl()); err == nil && u.Role == tunnelurl.Server {
+			ports[u.Port()] = true
+		}
+	}
+	return ports
 }
 
 // isolate says whether nobody feeds the node, and has been for a while.

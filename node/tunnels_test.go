@@ -85,6 +85,30 @@ func TestANodeRunsWhatIsAssignedToIt(t *testing.T) {
 	}
 }
 
+func TestPortsOfServersThatNobodyHasYetAreLeftFree(t *testing.T) {
+	stopped := func(i *signalboxv1.Instance) { i.Wanted = signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED }
+	client := func(i *signalboxv1.Instance) { i.Url = "client://127.0.0.1:1/127.0.0.1:3" }
+	for name, c := range map[string]struct {
+		records []*signalboxv1.Record
+		want    bool
+	}{
+		"of one without an assignment":          {[]*signalboxv1.Record{instanceRecord("i", nil)}, true},
+		"of one that no node could be given":    {[]*signalboxv1.Record{instanceRecord("i", nil), assigned("i")}, true},
+		"not of one that is another's":          {[]*signalboxv1.Record{instanceRecord("i", nil), assigned("i", "you")}, false},
+		"not of one that is stopped":            {[]*signalboxv1.Record{instanceRecord("i", stopped)}, false},
+		"not of a client":                       {[]*signalboxv1.Record{instanceRecord("i", client)}, false},
+		"not of one that it runs, and tells so": {[]*signalboxv1.Record{instanceRecord("i", nil), assigned("i", "me")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newTunnels(Config{ID: "me", Log: slog.New(slog.DiscardHandler)})
+			n.apply(fed(true, c.records...))
+			if got := n.coming()["1"]; got != c.want {
+				t.Errorf("port 1 is left free: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
 func TestLinesAreReadByEveryStream(t *testing.T) {
 	var l lines
 	say := func(from, to int) {

@@ -34,6 +34,22 @@ func TestASingleEndForwards(t *testing.T) {
 	}
 }
 
+func TestAClientLeavesThePortToAServerThatIsToCome(t *testing.T) {
+	m, at, users := boot(t, tunnel.Config{}), free(t), free(t)
+	client := tunnel.Wanted{Name: "client", URL: "client://" + at + "/" + answering(t, same).address}
+	_, port, _ := net.SplitHostPort(at)
+	m.Expect(map[string]bool{port: true})
+	m.Apply([]tunnel.Wanted{client})
+	if got := m.state("client", failing); got.GetMode() == signalboxv1.InstanceMode_INSTANCE_MODE_SINGLE {
+		t.Errorf("mode %v", got.GetMode())
+	}
+	m.Apply([]tunnel.Wanted{client, {Name: "server", URL: "server://" + at + "/" + users}})
+	m.state("client", running)
+	if got, err := ask(users, []byte("hello")); err != nil || string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestATargetThatIsDownIsALineAndTheNextIsAsked(t *testing.T) {
 	down := free(t)
 	_, both := alone(t, down+","+answering(t, same).address, "noudp=1")

@@ -20,6 +20,7 @@ type Supervisor struct {
 	mu     sync.Mutex        // guards what follows
 	wanted map[string]Wanted // by name; nil before the first Apply
 	parsed map[string]parsed // of each wanted
+	coming map[string]bool   // see Expect
 	tails  map[string]*tail  // the last lines of every instance that is wanted, or runs
 	live   map[string]*task  // Run's to change
 }
@@ -63,6 +64,14 @@ func (s *Supervisor) Apply(wanted []Wanted) {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Expect says which tunnel ports servers want that this node may be told to run
+// next: until then a client here leaves them free.
+func (s *Supervisor) Expect(ports map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.coming = ports
 }
 
 // Run runs what Apply said until ctx ends. When it returns, everything it
@@ -135,11 +144,14 @@ func (s *Supervisor) begin(ctx context.Context, w Wanted, p parsed, ended chan<-
 	}()
 }
 
-// served says whether a server that this node must run has the tunnel's port
-// that a client on this machine wants to connect to.
+// served says whether a server that this node must run, or may be told to, has
+// the tunnel's port that a client on this machine wants to connect to.
 func (s *Supervisor) served(port string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.coming[port] {
+		return true
+	}
 	for _, p := range s.parsed {
 		if p.err == nil && p.url.Role == tunnelurl.Server && p.url.Port() == port {
 			return true
