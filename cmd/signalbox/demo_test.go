@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,6 +34,32 @@ func TestTheDemoSaysWhoAnswered(t *testing.T) {
 	upstream.Close()
 	if line, ok := a.ask(t.Context()); ok || !strings.Contains(line, "refused") {
 		t.Errorf("nobody's answer is %q, %v", line, ok)
+	}
+}
+
+func TestTheDemoAnswersDatagrams(t *testing.T) {
+	upstream, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		answerDatagrams(upstream, "demo7")
+	}()
+	a := &asker{url: &url.URL{Scheme: "udp", Host: upstream.LocalAddr().String()}, any: true, told: map[string]int{}, names: map[string]string{}}
+	if line, ok := a.ask(t.Context()); !ok || line != "demo7 was sent datagram 1" {
+		t.Errorf("the answer is %q, %v", line, ok)
+	}
+	_ = upstream.Close()
+	<-done
+	if line, ok := a.ask(t.Context()); ok || !strings.Contains(line, "refused") {
+		t.Errorf("nobody's answer is %q, %v", line, ok)
+	}
+	var out bytes.Buffer
+	a.sum(&out)
+	if got := out.String(); !strings.Contains(got, "from demo7\n") || !strings.Contains(got, " failed\n") {
+		t.Errorf("the sum is %q", got)
 	}
 }
 

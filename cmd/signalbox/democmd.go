@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 )
 
 func newDemo() *cobra.Command {
@@ -27,7 +31,7 @@ func newDemoServe() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:     "serve",
-		Short:   "Be an upstream that says who it is and what it was asked",
+		Short:   "Be an upstream that says who it is and what it was asked, in HTTP and in UDP",
 		Example: "  signalbox demo serve --name demo1 --demo-listen 127.0.0.1:8003",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,9 +43,21 @@ func newDemoServe() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			datagrams, err := net.ListenPacket("udp", ln.Addr().String())
+			if err != nil {
+				_ = ln.Close()
+				return fmt.Errorf("--demo-listen %s: %w", addr, err)
+			}
 			log.Info("demo upstream listening", "addr", ln.Addr().String())
 			server := &http.Server{Handler: named(name), ReadHeaderTimeout: 10 * time.Second}
-			return serveHTTP(cmd.Context(), server, ln, log)
+			g, ctx := errgroup.WithContext(cmd.Context())
+			g.Go(func() error { return serveHTTP(ctx, server, ln, log) })
+			g.Go(func() error {
+				defer context.AfterFunc(ctx, func() { _ = datagrams.Close() })()
+				answerDatagrams(datagrams, name)
+				return nil
+			})
+			return g.Wait()
 		},
 	}
 	host, _ := os.Hostname()
@@ -63,6 +79,21 @@ func named(name string) http.Handler {
 		_, _ = fmt.Fprintf(w, "%s was asked %s %s at %s by %s, for %s\n", name, r.Method, r.URL.RequestURI(), r.Host, r.RemoteAddr, r.Header.Get("X-Forwarded-For"))
 	})
 	return mux
+}
+
+// answerDatagrams answers each with the upstream's name and what it was sent,
+// until the socket is closed.
+func answerDatagrams(c net.PacketConn, name string) {
+	b := make([]byte, 65536)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil { // otherwise it is about an answer that nobody took
+			_, _ = c.WriteTo([]byte(name+" was sent "+string(b[:n])), from)
+		}
+	}
 }
 
 // demoHeader has the name of the demo upstream that answered.
