@@ -73,6 +73,7 @@ func (h *Hub) Add(node string, epoch int64, lines []*signalboxv1.LogLine) {
 		h.seq++
 		s := said{h.seq, &signalboxv1.LogLine{
 			Instance: l.GetInstance(), Node: node, Time: l.GetTime(), Level: l.GetLevel(), Text: clip(l.GetText()),
+			Place: l.GetPlace(),
 		}}
 		h.bytes += h.ring(l.GetInstance()).add(s)
 		for h.bytes > MaxTotal {

@@ -81,6 +81,11 @@ func TestALineThatIsHeardTwiceIsKeptOnce(t *testing.T) {
 	h.Add("n", 2, placed(0, 1)) // the node was started anew
 	is(t, told(t, f, 5), "n a 0", "n a 1", "n a 2", "m a 7", "n a 0")
 	nothing(t, f)
+	late := h.Follow("a", 2)
+	defer late.Close()
+	if l, _, err := late.Next(t.Context()); err != nil || l.GetPlace() != 8 {
+		t.Errorf("those who follow are told %v, %v", l, err)
+	}
 }
 
 func TestFollow(t *testing.T) {
