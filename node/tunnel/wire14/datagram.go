@@ -54,6 +54,9 @@ func (d *datagrams) Write(p []byte) (int, error) {
 	return d.stream.Write(p)
 }
 
+// CloseWrite does nothing.
+func (d *datagrams) CloseWrite() error { return nil }
+
 // Read returns what comes in one piece.
 func (d *datagrams) Read(p []byte) (int, error) {
 	if len(p) >= longest {

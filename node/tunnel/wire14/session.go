@@ -276,17 +276,12 @@ func (s *session) prove() {
 	_ = m.Close()
 }
 
-// compare takes the certificate that the peer sees on a connection. The word of
-// it may come before that connection is known here.
+// compare takes the certificate that the peer sees on a connection, which is not
+// used for anything else then.
 func (s *session) compare(sig signal) {
-	if !s.prints.know(sig.ID) {
-		ctx, cancel := context.WithTimeout(context.Background(), pool.Patience)
-		m, err := s.pool.Take(ctx, sig.ID)
-		cancel()
-		if err == nil {
-			_ = m.Close()
-		}
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), pool.Patience)
+	defer cancel()
+	s.prints.await(ctx, s.Done(), sig.ID)
 	err := s.prints.compare(sig.ID, sig.Print)
 	s.pool.Drop(sig.ID)
 	if err != nil {

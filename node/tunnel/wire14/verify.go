@@ -1,6 +1,7 @@
 package wire14
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -34,11 +35,12 @@ type prints struct {
 
 	mu           sync.Mutex
 	byID         map[string]string // nil when told and agreed
+	more         chan struct{}     // closed, and replaced, when byID has grown
 	told, agreed bool
 }
 
 func newPrints() *prints {
-	return &prints{verified: make(chan struct{}), byID: map[string]string{}}
+	return &prints{verified: make(chan struct{}), byID: map[string]string{}, more: make(chan struct{})}
 }
 
 // saw remembers the certificate of a connection.
@@ -47,16 +49,30 @@ func (p *prints) saw(id, print string) {
 	defer p.mu.Unlock()
 	if p.byID != nil && len(p.byID) < maxPrints {
 		p.byID[id] = print
+		close(p.more)
+		p.more = make(chan struct{})
 	}
 }
 
-// know tells whether there is something to compare with what the peer says of a
-// connection, or nothing needs to be any more.
-func (p *prints) know(id string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, ok := p.byID[id]
-	return ok || p.agreed
+// await waits for something to compare with what the peer says of a connection,
+// until ctx or the session ends. The word of it may come before its id is known here.
+func (p *prints) await(ctx context.Context, ended <-chan struct{}, id string) {
+	for {
+		p.mu.Lock()
+		_, ok := p.byID[id]
+		ok, more := ok || p.agreed, p.more
+		p.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-more:
+		case <-ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // tell is the certificate that was seen on a connection, of which the peer is
