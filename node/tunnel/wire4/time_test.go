@@ -510,3 +510,43 @@ func TestAPoolFollowsDemand(t *testing.T) {
 		_, _ = client.Close(), server.Close()
 	})
 }
+
+// What waits is bounded: neither users here nor signals of the peer pile up.
+func TestWhatWaitsForConnectionsIsBounded(t *testing.T) {
+	simulated(t, tunnelurl.Server, func(t *testing.T, b *bench) {
+		s, c, _ := b.client("192.0.2.1")
+		b.keepBeating(c)
+		udp, err := s.Open(t.Context(), link.UDP, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 1024 {
+			if _, err := udp.Write([]byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := udp.Write([]byte("hello")); err == nil {
+			t.Error("one more is taken")
+		}
+		pass(6 * time.Second) // then those are lost
+		if n := len(waiters(s)); n != 0 || !b.log.has("no connection was free for a datagram") {
+			t.Errorf("%d wait; the log is %q", n, b.log.all)
+		}
+		if _, err := udp.Write([]byte("hello")); err != nil {
+			t.Error(err)
+		}
+		_, _ = udp.Close(), c.Close()
+	})
+	simulated(t, tunnelurl.Client, func(t *testing.T, b *bench) {
+		s, c, _ := b.client("192.0.2.1")
+		b.keepBeating(c)
+		for range 1030 {
+			_, _ = c.Write(append(six("//21d105dd#1"), '\n'))
+		}
+		synctest.Wait()
+		if n := len(waiters(s)); n != 1024 || !b.log.has("faster than they are taken care of") {
+			t.Errorf("%d wait; the log is %q", n, b.log.all)
+		}
+		_ = c.Close()
+	})
+}
