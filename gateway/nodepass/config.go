@@ -30,10 +30,14 @@ func configOf(s string) string {
 
 // everyParameter has the parameters of a URL, those left out included.
 func everyParameter(u tunnelurl.URL) map[string]string {
+	read := "0"
+	if u.Idle > 0 {
+		read = u.Idle.String()
+	}
 	all := map[string]string{
 		"log": u.Log, "mode": strconv.Itoa(u.Mode), "wire": string(u.Wire), "type": "0",
 		"dial": text(u.Source, "auto"), "slot": strconv.Itoa(u.Slots),
-		"rate": strconv.FormatInt(u.Rate/bytesPerMegabit, 10), "read": u.Idle.String(),
+		"rate": strconv.FormatInt(u.Rate/bytesPerMegabit, 10), "read": read,
 		"proxy": flag(u.Proxy), "notcp": flag(u.NoTCP), "noudp": flag(u.NoUDP), "block": text(u.Block, "0"),
 		"max": strconv.Itoa(u.Max),
 	}

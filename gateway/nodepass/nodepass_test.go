@@ -206,7 +206,7 @@ func whole() *signalboxv1.Instance {
 func TestAnInstanceIsShownAsBy1_14(t *testing.T) {
 	const want = `{"id":"c03c5467","alias":"web","type":"server","status":"running",` +
 		`"url":"server://k@127.0.0.1:19101/127.0.0.1:19102?log=info\u0026tls=1",` +
-		`"config":"server://k@127.0.0.1:19101/127.0.0.1:19102?block=0\u0026dial=auto\u0026log=info\u0026max=8192\u0026mode=0\u0026notcp=0\u0026noudp=0\u0026proxy=0\u0026rate=0\u0026read=0s\u0026slot=0\u0026tls=1\u0026type=0\u0026wire=auto",` +
+		`"config":"server://k@127.0.0.1:19101/127.0.0.1:19102?block=0\u0026dial=auto\u0026log=info\u0026max=8192\u0026mode=0\u0026notcp=0\u0026noudp=0\u0026proxy=0\u0026rate=0\u0026read=0\u0026slot=0\u0026tls=1\u0026type=0\u0026wire=auto",` +
 		`"restart":true,"meta":{"peer":{"sid":"s","type":"t","alias":"p"},"tags":{"a":"\u003c1\u003e","b":"2"}},` +
 		`"mode":2,"ping":9,"pool":7,"tcps":2,"udps":1,"tcprx":9223372036854775808,"tcptx":2,"udprx":3,"udptx":4}`
 	got, err := json.Marshal(object(whole()))
