@@ -35,7 +35,7 @@ func (f *Filler) Run(ctx context.Context) error {
 	defer func() {
 		cancel()
 		for ; dialling > 0; dialling-- {
-			<-dialled
+			_ = <-dialled
 		}
 	}()
 	var failures failures

@@ -156,7 +156,7 @@ func TestAnEndThatComesEarlyIsKeptForAWhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := m.Read(make([]byte, 5)); n != 0 || err != io.EOF {
+		if n, err := m.Read(make([]byte, 5)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("%d bytes, %v", n, err)
 		}
 	}
@@ -182,7 +182,7 @@ func TestFlushClosesWhatWaitsAndNothingElse(t *testing.T) {
 		}
 		idle := put(t, p, "b")
 		p.Flush()
-		if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 		go func() { _, _ = m.Write([]byte("x")) }()
@@ -217,7 +217,7 @@ func TestWhatWasCutDoesNotLookLikeTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = m.Close()
-	if _, err := far.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := far.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("it looks like the end: %v", err)
 	}
 	near, far = pair(t)
@@ -226,7 +226,7 @@ func TestWhatWasCutDoesNotLookLikeTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = m.Close()
-	if _, err := far.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := far.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("inside TLS it looks like the end: %v", err)
 	}
 }
@@ -327,8 +327,7 @@ func (c closing) Close() error { close(c); return nil }
 
 func TestALifeEndsOnceWithAllThatIsItsOwn(t *testing.T) {
 	ended := 0
-	var l *Life
-	l = NewLife(func() { ended++ })
+	l := NewLife(func() { ended++ })
 	kept, gone := make(closing), make(closing)
 	l.Track(kept)
 	l.Track(gone)
@@ -346,7 +345,7 @@ func TestALifeEndsOnceWithAllThatIsItsOwn(t *testing.T) {
 	<-kept
 	l.Untrack(kept) // as streams do
 	_ = l.Close()
-	if l.Err() != why || ended != 1 || !errors.Is(l.Gone(), link.ErrEnded) || !errors.Is(l.Gone(), why) {
+	if !errors.Is(l.Err(), why) || ended != 1 || !errors.Is(l.Gone(), link.ErrEnded) || !errors.Is(l.Gone(), why) {
 		t.Errorf("ended %d times: %v", ended, l.Gone())
 	}
 	late := make(closing)

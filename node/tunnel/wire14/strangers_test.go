@@ -107,7 +107,7 @@ func TestSilentConnectionsDoNotKeepAnybodyWaiting(t *testing.T) {
 func TestAClientThatWasRestartedIsServedAtOnce(t *testing.T) {
 	s, addr, f, session := began(t, config(t, tunnelurl.Server, tunnelurl.Plain), 2)
 	f.close()
-	f = foreignClient(t, addr, tunnelurl.Server, tunnelurl.Plain, 12)
+	foreignClient(t, addr, tunnelurl.Server, tunnelurl.Plain, 12)
 	if got := ending(t, session); !strings.Contains(got, "control connection") {
 		t.Error(got)
 	}
