@@ -113,6 +113,8 @@ type panel struct {
 	mu   sync.Mutex
 	seen map[string]panelInstance
 	said []string // "TYPE ID STATUS"
+
+	ended chan struct{} // closed when the stream has ended
 }
 
 type panelInstance struct {
@@ -120,23 +122,28 @@ type panelInstance struct {
 	TCPRX, TCPTX, UDPRX, UDPTX uint64
 }
 
-// follow opens a panel at a control plane's gateway.
+// panel opens a panel at a control plane's gateway.
 func (c *cluster) panel(plane int, key string) *panel {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.planes[plane].api+"/api/v1/events", nil)
+	return newPanel(c.t, c.client, "http://"+c.planes[plane].api+"/api/v1", key)
+}
+
+// newPanel opens a panel at an API.
+func newPanel(t testing.TB, client *http.Client, base, key string) *panel {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/events", nil)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	req.Header.Set("X-API-Key", key)
-	res, err := c.client.Do(req)
-	if err != nil || res.StatusCode != 200 {
-		c.t.Fatalf("events: %v, %v", res, err)
+	res, err := client.Do(req)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("events: %v, %v", res, err)
 	}
-	p := &panel{seen: map[string]panelInstance{}}
-	done := make(chan struct{})
-	c.t.Cleanup(func() { _ = res.Body.Close(); <-done })
+	p := &panel{seen: map[string]panelInstance{}, ended: make(chan struct{})}
+	t.Cleanup(func() { _ = res.Body.Close(); <-p.ended })
 	go func() {
-		defer close(done)
+		defer close(p.ended)
 		lines := bufio.NewScanner(res.Body)
 		for lines.Scan() {
 			data, ok := strings.CutPrefix(lines.Text(), "data: ")

@@ -88,6 +88,9 @@ func TestAContainerKnowsWhereItsProcessCanBeAsked(t *testing.T) {
 		"chp --ssl-key k --ssl-cert c":        "",
 		"chp --socket /s":                     "",
 		"nonsense":                            "",
+		"nodepass master://:9090?tls=0":       "http://127.0.0.1:9090",
+		"nodepass master://:9090?tls=1":       "",
+		"nodepass client://:9090/127.0.0.1:1": "",
 		"up --no-such-flag":                   "",
 	} {
 		if got := ownURL(append([]string{"/signalbox"}, strings.Fields(line)...)); got != want {

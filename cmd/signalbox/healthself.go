@@ -37,6 +37,8 @@ func ownURL(line []string) string {
 		}
 	case "node":
 		return local(value("admin-listen"))
+	case nodepassName:
+		return ownNodePass(cmd.Flags().Args())
 	case "etcd":
 		urls, _ := cmd.Flags().Lookup("listen-client").Value.(pflag.SliceValue)
 		for _, raw := range urls.GetSlice() {
@@ -56,6 +58,17 @@ func ownCHP(args []string) string {
 	}
 	if at := local(c.publicAddr()); at != "" {
 		return at + chpHealth
+	}
+	return ""
+}
+
+// ownNodePass is where a NodePass master says that it is well.
+func ownNodePass(args []string) string {
+	if len(args) != 1 {
+		return ""
+	}
+	if u, err := readNodePassURL(args[0]); err == nil && u.tunnel == "" && u.tls == "0" {
+		return local(u.addr)
 	}
 	return ""
 }

@@ -128,8 +128,8 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 		prepared <- m
 		return nil
 	}
-	w.ready = func(ctx context.Context, pl *plane, _ *node.Node) {
-		log.say(slog.LevelInfo, "Master started: %s%s", pl.api.Addr(), u.base())
+	w.ready = func(context.Context, *plane, *node.Node) {
+		log.say(slog.LevelInfo, "Master started: %s%s", u.addr, u.base())
 		close(opened)
 	}
 	w.beside = append(w.beside, func(ctx context.Context) error {
