@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -32,17 +33,14 @@ func (f *Filler) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	dialled := make(chan error, f.AtOnce) // has room for all under way
 	dialling := 0
-	defer func() {
-		cancel()
-		for ; dialling > 0; dialling-- {
-			_ = <-dialled
-		}
-	}()
+	var underWay sync.WaitGroup
+	defer underWay.Wait()
+	defer cancel()
 	var failures failures
 	for {
 		for !failures.pausing() && dialling < f.AtOnce && f.Pool.missing(dialling) > 0 {
 			dialling++
-			go func() { dialled <- f.Dial(ctx) }()
+			underWay.Go(func() { dialled <- f.Dial(ctx) })
 		}
 		select {
 		case <-ctx.Done():
@@ -57,7 +55,7 @@ func (f *Filler) Run(ctx context.Context) error {
 		if failures.since(f.Pool.Len()) >= hopeless {
 			return fmt.Errorf("no connection to the server can be made: %w", failures.last)
 		}
-		if failures.fresh {
+		if failures.fresh && ctx.Err() == nil {
 			failures.fresh = false
 			f.Failed(failures.last)
 		}

@@ -20,8 +20,8 @@ type Log struct {
 	left int // out since last
 }
 
-// Say writes a line, or counts it.
-func (l *Log) Say(level slog.Level, text string) {
+// Warn writes a line, or counts it.
+func (l *Log) Warn(text string) {
 	if l.Lines == nil {
 		return
 	}
@@ -38,5 +38,5 @@ func (l *Log) Say(level slog.Level, text string) {
 	if left > 0 {
 		text = fmt.Sprintf("%s (%d lines before this one were left out)", text, left)
 	}
-	l.Lines(level, text)
+	l.Lines(slog.LevelWarn, text)
 }

@@ -255,6 +255,13 @@ func (p *Pool) Len() int {
 	return p.idle.Len()
 }
 
+// Waiting is how many wait for a member.
+func (p *Pool) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting.Len()
+}
+
 // Starved tells whether somebody has waited for any member for so long, and
 // none has come for as long.
 func (p *Pool) Starved(long time.Duration) bool {

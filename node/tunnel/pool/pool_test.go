@@ -309,14 +309,14 @@ func TestALogLeavesLinesOut(t *testing.T) {
 		var got []string
 		l := Log{Lines: func(_ slog.Level, text string) { got = append(got, text) }}
 		for range 3 {
-			l.Say(slog.LevelWarn, "a line")
+			l.Warn("a line")
 		}
 		<-time.After(atMost)
-		l.Say(slog.LevelWarn, "another")
+		l.Warn("another")
 		if want := "a line|another (2 lines before this one were left out)"; strings.Join(got, "|") != want {
 			t.Errorf("%q", got)
 		}
-		(&Log{}).Say(slog.LevelWarn, "nowhere")
+		(&Log{}).Warn("nowhere")
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"time"
 
@@ -37,13 +36,17 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 		t.most = min(t.most, cfg.Max)
 	}
 	log := &pool.Log{Lines: cfg.Log}
-	s := newSession(tunnelurl.Client, t, cfg, log, pool.NewDemand(min(cfg.Min, t.most), t.most), stop)
+	first, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	s := newSession(tunnelurl.Client, t, cfg, log, pool.NewDemand(min(cfg.Min, t.most), t.most), func() { stop(); giveUp() })
 	d := &dialler{session: s, cfg: cfg, tls: pool.ClientTLS(t.tls, cfg)}
-	err = d.first(ctx)
-	if err == nil {
-		err = d.dial(ctx)
+	if err = d.first(first); err == nil {
+		err = d.dial(first)
 	}
 	if err != nil {
+		if why := s.Err(); why != nil {
+			err = why
+		}
 		_ = s.Close()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -51,7 +54,7 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 		return nil, err
 	}
 	filler := pool.Filler{Pool: s.pool, Dial: d.dial, AtOnce: atOnce, Failed: func(err error) {
-		s.log.Say(slog.LevelWarn, "a connection to the server could not be made: "+err.Error())
+		s.log.Warn("a connection to the server could not be made: "+err.Error())
 	}}
 	s.Spawn(func() {
 		if err := filler.Run(life); err != nil {

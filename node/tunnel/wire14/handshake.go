@@ -136,7 +136,9 @@ func refused(code int) error {
 func isRequest(conn *link.Conn, code tunnelurl.TLS) bool {
 	if code == tunnelurl.Plain {
 		if conn.Buffered() == 0 {
-			_ = conn.SetReadDeadline(time.Now().Add(look))
+			// Somebody else may have waited before. What has come is found all the
+			// same.
+			_ = conn.SetReadDeadline(time.Now().Add(max(look-conn.Age(), time.Millisecond)))
 		}
 		_, err := conn.Peek(1)
 		return !errors.Is(err, os.ErrDeadlineExceeded)

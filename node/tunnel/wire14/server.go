@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
@@ -83,7 +82,7 @@ func (s *Server) Handle(ctx context.Context, conn *link.Conn) {
 		if err := s.handle(ctx, conn); err != nil {
 			_ = conn.Close()
 			if ctx.Err() == nil {
-				s.log.Say(slog.LevelWarn, fmt.Sprintf("a connection from %v was closed: %v", conn.RemoteAddr(), err))
+				s.log.Warn(fmt.Sprintf("a connection from %v was closed: %v", conn.RemoteAddr(), err))
 			}
 		}
 	})

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -193,7 +192,9 @@ func (s *session) take(sig signal) {
 		s.pool.Flush()
 	case open, openU:
 		if !s.entry() { // nobody who speaks this wire sends it there
-			s.work(func() { s.request(sig) })
+			if !s.work(func() { s.request(sig) }) {
+				s.pool.Drop(sig.ID)
+			}
 		}
 	case verify:
 		if s.terms.tls != tunnelurl.Plain {
@@ -203,12 +204,12 @@ func (s *session) take(sig signal) {
 }
 
 // work runs f, which may take a while, unless too much is being done already.
-func (s *session) work(f func()) {
+func (s *session) work(f func()) bool {
 	select {
 	case s.opening <- struct{}{}:
 	default:
-		s.log.Say(slog.LevelWarn, "users come faster than they are taken care of; one is dropped")
-		return
+		s.log.Warn("users come faster than they are taken care of; one is dropped")
+		return false
 	}
 	if !s.Spawn(func() {
 		defer func() { <-s.opening }()
@@ -216,6 +217,7 @@ func (s *session) work(f func()) {
 	}) {
 		<-s.opening
 	}
+	return true
 }
 
 // lostBecause says to people why nothing more comes from a peer.
@@ -247,7 +249,7 @@ func (s *session) beat() {
 			// The client thinks that it has connections enough, of which none
 			// are left here: something between the ends has dropped them.
 			flushed = time.Now()
-			s.log.Say(slog.LevelWarn, "users wait and no connection of the client is free; telling it to begin anew")
+			s.log.Warn("users wait and no connection of the client is free; telling it to begin anew")
 			s.send(signal{Action: flush})
 		}
 	}

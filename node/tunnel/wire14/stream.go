@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 
 	"signalbox/node/tunnel/link"
@@ -94,7 +93,7 @@ func (s *session) request(sig signal) {
 	cancel()
 	if err != nil {
 		if !errors.Is(err, link.ErrEnded) {
-			s.log.Say(slog.LevelWarn, "the peer used a connection that is not there; its user is lost")
+			s.log.Warn("the peer used a connection that is not there; its user is lost")
 		}
 		return
 	}
