@@ -54,7 +54,7 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 		return nil, err
 	}
 	filler := pool.Filler{Pool: s.pool, Dial: d.dial, AtOnce: atOnce, Failed: func(err error) {
-		s.log.Warn("a connection to the server could not be made: "+err.Error())
+		s.log.Warn("a connection to the server could not be made: " + err.Error())
 	}}
 	s.Spawn(func() {
 		if err := filler.Run(life); err != nil {
