@@ -80,16 +80,19 @@ func (d *door) serve(ctx context.Context, l *net.TCPListener) error {
 		if err != nil {
 			return err
 		}
-		open.Go(func() { d.let(ctx, link.NewConn(c)) })
+		unknown := link.NewConn(c)
+		leave := d.enter(unknown) // in the order in which they came
+		open.Go(func() { d.let(ctx, unknown, leave) })
 	}
 }
 
-// let lets one connection in.
-func (d *door) let(ctx context.Context, c *link.Conn) {
+// let lets one connection in. leave takes it out of those that nobody knows.
+func (d *door) let(ctx context.Context, c *link.Conn, leave func()) {
 	w, ok := d.url.Wire, true
 	if w == tunnelurl.Auto {
 		w, ok = d.identify(ctx, c)
 	}
+	leave()
 	s := d.servers[w]
 	if !ok || s == nil {
 		if ctx.Err() == nil {
@@ -103,7 +106,6 @@ func (d *door) let(ctx context.Context, c *link.Conn) {
 
 // identify finds out what a connection speaks.
 func (d *door) identify(ctx context.Context, c *link.Conn) (tunnelurl.Wire, bool) {
-	defer d.enter(c)()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	defer func() { _ = c.SetReadDeadline(time.Time{}) }()
 	ip, until := ipOf(c.RemoteAddr()), time.Now().Add(d.cfg.Introduction)
