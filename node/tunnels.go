@@ -38,7 +38,9 @@ type tunnels struct {
 
 func newTunnels(c Config) *tunnels {
 	t := &tunnels{node: c.ID, instances: map[string]*signalboxv1.Instance{}, assigned: map[string]bool{}, alone: true}
-	t.Supervisor = tunnel.New(tunnel.Config{Node: c.ID, Lines: t.lines.add, Log: c.Log})
+	conf := c.Tunnels
+	conf.Node, conf.Lines, conf.Log = c.ID, t.lines.add, c.Log
+	t.Supervisor = tunnel.New(conf)
 	return t
 }
 

@@ -74,7 +74,7 @@ func runNodePass(cmd *cobra.Command, args []string, f *nodepassFlags) error {
 	log := newNodePassLog(out, u.log)
 	run := func(ctx context.Context) error { return f.master(ctx, u, log) }
 	if u.tunnel != "" {
-		run = func(ctx context.Context) error { return runTunnel(ctx, u.tunnel, log) }
+		run = func(ctx context.Context) error { return runTunnel(ctx, u.tunnel, nodepassVariables(log), log) }
 	}
 	err = run(cmd.Context())
 	if cmd.Context().Err() == nil && err != nil {
@@ -115,6 +115,7 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 	w.node = node.Config{
 		ID: nodepassName, Version: version, Listeners: map[string]node.Listener{},
 		DrainTimeout: nodepassGrace, StateDir: filepath.Join(f.data, "node"), Log: parts,
+		Tunnels: nodepassVariables(log),
 	}
 
 	// 3. what happens once it is there
