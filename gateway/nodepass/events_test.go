@@ -33,7 +33,7 @@ type follower struct {
 	body   *bufio.Reader // the body
 }
 
-// told is an event as a follower reads it.
+// heard is an event as a follower reads it.
 type heard struct {
 	Type     string
 	Time     string
@@ -124,19 +124,22 @@ func (f *follower) try() (heard, error) {
 		if err != nil {
 			return heard{}, err
 		}
-		m := regexp.MustCompile(`^event: instance\ndata: (.*)\n(?:id: (.*)\n)?$`).FindStringSubmatch(b)
-		if m == nil {
+		lines := strings.Split(strings.TrimSuffix(b, "\n"), "\n")
+		if len(lines) < 2 || lines[0] != "event: instance" || !strings.HasPrefix(lines[1], "data: ") || len(lines) > 2 && !strings.HasPrefix(lines[2], "id: ") || len(lines) > 3 {
 			if b != "retry: 3000\n" {
 				f.t.Errorf("got the block %q", b)
 			}
 			continue
 		}
-		e := heard{id: m[2]}
-		if err := json.Unmarshal([]byte(m[1]), &e); err != nil {
+		var e heard
+		if err := json.Unmarshal([]byte(lines[1][len("data: "):]), &e); err != nil {
 			f.t.Error(err)
 		}
+		if len(lines) > 2 {
+			e.id = strings.TrimPrefix(lines[2], "id: ")
+		}
 		if e.Logs == nil {
-			f.t.Errorf("no logs in %s", m[1])
+			f.t.Errorf("no logs in %s", lines[1])
 		}
 		return e, nil
 	}

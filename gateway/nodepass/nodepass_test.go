@@ -42,7 +42,15 @@ func start(t testing.TB, cfg Config) *master {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(h)
+	srv := httptest.NewUnstartedServer(h)
+	// A client that reads nothing is to be felt soon.
+	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(64 << 10) // or it is felt later
+		}
+		return ctx
+	}
+	srv.Start()
 	t.Cleanup(func() {
 		h.Close()
 		srv.Close()
@@ -96,7 +104,7 @@ func (m *master) dial() net.Conn {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		m.t.Fatal(err)
 	}
 	return conn
@@ -294,7 +302,7 @@ func FuzzConfig(f *testing.F) {
 
 // bounded is a context for what must come.
 func bounded(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
