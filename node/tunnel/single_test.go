@@ -69,6 +69,29 @@ func TestATargetThatIsDownIsALineAndTheNextIsAsked(t *testing.T) {
 	m.state("one", running)
 }
 
+func TestAUDPUserOfATargetThatIsDownIsGivenTheNext(t *testing.T) {
+	_, single := alone(t, free(t)+","+answering(t, same).address, "")
+	m, door, users := boot(t, tunnel.Config{}), free(t), free(t)
+	m.Apply([]tunnel.Wanted{
+		{Name: "server", URL: "server://k@" + door + "/" + users + "?mode=1"},
+		{Name: "client", URL: "client://k@" + door + "/" + free(t) + "," + answering(t, same).address + "?mode=2"},
+	})
+	m.state("server", running)
+	for _, at := range []string{single, users} {
+		c, err := net.Dial("udp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		m.until("there is an answer", func() bool {
+			_, _ = c.Write([]byte("1"))
+			_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			n, err := c.Read(make([]byte, 10))
+			return n == 1 && err == nil
+		})
+	}
+}
+
 func TestSlotsBoundConnectionsAndSessions(t *testing.T) {
 	to := answering(t, same)
 	m, users := alone(t, to.address, "slot=1")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -35,14 +36,34 @@ func (t *Targets) TCP(ctx context.Context) (*net.TCPConn, error) {
 }
 
 // UDP returns a socket that is connected to the next target whose name can be
-// looked up; that somebody is there it does not show.
-func (t *Targets) UDP(ctx context.Context) (*net.UDPConn, error) {
+// looked up; that somebody is there shows only when datagrams are sent.
+func (t *Targets) UDP(ctx context.Context) (*UDPTarget, error) {
 	c, err := t.dial(ctx, "udp")
 	if err != nil {
 		return nil, err
 	}
-	return c.(*net.UDPConn), nil
+	return &UDPTarget{c.(*net.UDPConn), len(t.Addresses) > 1}, nil
 }
+
+// A UDPTarget is a socket that is connected to a target.
+type UDPTarget struct {
+	*net.UDPConn
+	// others says that there are more targets.
+	others bool
+}
+
+// Read returns the next datagram. Where there are others it ends when nobody is
+// at this target, so that the user's next session is with one of those.
+func (t *UDPTarget) Read(p []byte) (int, error) {
+	n, err := t.UDPConn.Read(p)
+	if t.others && errors.Is(err, syscall.ECONNREFUSED) {
+		return n, fmt.Errorf("target %s: %w", t.RemoteAddr(), errNobody)
+	}
+	return n, err
+}
+
+// errNobody says that a target's machine refuses datagrams.
+var errNobody = errors.New("connection refused")
 
 // dial tries all once, beginning with the one whose turn it is.
 func (t *Targets) dial(ctx context.Context, network string) (net.Conn, error) {
