@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"signalbox/node/tunnel/account"
@@ -40,6 +41,8 @@ type run struct {
 	// misses are failures of it since. keep's goroutine alone has them.
 	spoken tunnelurl.Wire
 	misses int
+	// worked says that there was a session.
+	worked atomic.Bool
 
 	mu    sync.Mutex // guards what follows
 	peers []link.Session

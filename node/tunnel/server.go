@@ -65,6 +65,9 @@ func (r *run) server(ctx context.Context) error {
 	})
 	err = g.Wait()
 	clients.Wait()
+	if r.worked.Load() {
+		r.mode = mode
+	}
 	return err
 }
 

@@ -53,6 +53,7 @@ func (r *run) joined(s link.Session) {
 	r.mu.Lock()
 	r.peers = append(r.peers, s)
 	r.mu.Unlock()
+	r.worked.Store(true)
 	r.log.say(slog.LevelInfo, fmt.Sprintf("Tunnel handshaked: %s, wire %s", s.Peer(), s.Wire()))
 	r.inst.Update(func(run *signalboxv1.InstanceRun) { run.Wire = string(s.Wire()) })
 	r.running()
