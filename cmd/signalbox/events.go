@@ -31,7 +31,7 @@ func newEvents() *cobra.Command {
 			for _, k := range kinds {
 				kind, ok := signalboxv1.Kind_value["KIND_"+strings.ToUpper(k)]
 				if !ok || kind == 0 {
-					return &usageError{fmt.Errorf("--kind %q must be route, listener, node or api_key", k)}
+					return &usageError{fmt.Errorf("--kind %q must be route, listener, instance, node or api_key", k)}
 				}
 				request.Kinds = append(request.Kinds, signalboxv1.Kind(kind))
 			}
@@ -41,7 +41,7 @@ func newEvents() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&after, "after", "", "id of the last event seen; from now on if not given")
-	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "only of this kind: route, listener, node or api_key; may be repeated")
+	cmd.Flags().StringSliceVar(&kinds, "kind", nil, "only of this kind: route, listener, instance, node or api_key; may be repeated")
 	c.addStream(cmd.Flags())
 	return cmd
 }
@@ -114,6 +114,12 @@ func eventLine(e *signalboxv1.Event) string {
 	line := fmt.Sprintf("%s  %s %s %q", e.GetId(), strings.ToLower(strings.TrimPrefix(e.GetKind().String(), "KIND_")), word, e.GetName())
 	if o := e.GetNode().GetObserved(); o != nil {
 		line += fmt.Sprintf(" %s, ready %t, serving %d", nodeState(o), o.GetReady(), o.GetServing().GetRevision())
+	}
+	if o := e.GetInstance().GetObserved(); o != nil {
+		line += " " + instanceState(o.GetState())
+		if o.GetReason() != "" {
+			line += ": " + o.GetReason()
+		}
 	}
 	return line
 }
