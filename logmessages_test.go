@@ -70,8 +70,11 @@ func (m messages) add(level, message string) {
 func (m messages) read(t *testing.T, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if path == filepath.FromSlash("store/storetest") {
-			return fs.SkipDir // a suite of tests
+		switch filepath.ToSlash(path) {
+		case "store/storetest": // a suite of tests
+			return fs.SkipDir
+		case "node/tunnel": // instances log to whoever made them, in sentences
+			return fs.SkipDir
 		}
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
