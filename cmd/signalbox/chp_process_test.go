@@ -115,3 +115,13 @@ func TestCHPNeedsNoRoomOnADisk(t *testing.T) {
 		t.Errorf("it ends with %d", code)
 	}
 }
+
+// What etcd says of it is a stack trace.
+func TestADirectoryWithoutRoomEndsItWithASentence(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", `ulimit -f 1000; exec "$0" -test.run='^TestBeingCHP$'`, os.Args[0]) //nolint:gosec // this very program
+	cmd.Env = append(os.Environ(), chpArgs+"="+strings.Join([]string{"--data-dir", t.TempDir(), "--ip", "127.0.0.1"}, "\n"))
+	said, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); err == nil || code != 1 || strings.Contains(string(said), "goroutine") || !strings.Contains(string(said), "\nerror: etcd member: ") {
+		t.Errorf("it ends with %d and says\n%s", code, said)
+	}
+}

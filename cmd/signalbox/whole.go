@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -34,19 +36,25 @@ type whole struct {
 
 // run starts the parts, in the order data flows, and stops when one of them
 // does. Nothing outlives it.
-func (w *whole) run(ctx context.Context) error {
+func (w *whole) run(ctx context.Context) (err error) {
 	// 1. what is kept
 	kept, err := w.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer kept.close()
+	defer func() {
+		if !errors.Is(err, errStore) { // what it holds is held for ever
+			kept.close()
+		}
+	}()
 
 	// 2. what is decided, and how it is asked for
 	pl := w.plane
 	if err := pl.listen(ctx, kept); err != nil {
 		return err
 	}
+	failed := pl.failed
+	pl.failed = nil // the control plane stays, without a store, for what is not kept
 	serves := make(chan struct{})
 	pl.config.NodeKey = w.nodeKey
 	pl.config.Ready = func(string) { close(serves) }
@@ -84,6 +92,8 @@ func (w *whole) run(ctx context.Context) error {
 		}
 		return n.Run(ctx)
 	})
+	stuck := make(chan struct{}) // closed when the parts cannot be waited for
+	g.Go(func() error { return w.outlive(ctx, failed, stuck) })
 	for _, run := range w.beside {
 		g.Go(func() error { return run(ctx) })
 	}
@@ -98,7 +108,36 @@ func (w *whole) run(ctx context.Context) error {
 		}
 		return nil
 	})
-	return g.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-stuck:
+		return errStore
+	}
+}
+
+// errStore ends a process whose store ended before.
+var errStore = errors.New("the store in this process has ended")
+
+// storeless is how long the parts may take to end when the store ended before:
+// a call that it holds is held for ever.
+const storeless = 3 * time.Second
+
+// outlive waits until ctx ends, whatever becomes of the store: the node has what
+// it serves, and goes on. Calls that need the store are answered that it cannot
+// be reached. Without a store it closes stuck a while after ctx has ended.
+func (w *whole) outlive(ctx context.Context, failed <-chan error, stuck chan<- struct{}) error {
+	select {
+	case err := <-failed:
+		w.log.Error("the store has ended: traffic goes on, but nothing can be written until this process is started again, with room for its data", "err", err)
+		<-ctx.Done()
+		time.AfterFunc(storeless, func() { close(stuck) })
+		return fmt.Errorf("%w: %w", errStore, err)
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // newNode returns the node of this process, with its addresses bound.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
@@ -92,6 +93,7 @@ type Member struct {
 	rpcs []*grpc.Server // guarded by mu: what serves clients
 
 	failed  chan error    // see Failed
+	broken  atomic.Bool   // it cannot be closed as it should
 	closing chan struct{} // closed when Close begins
 	guard   sync.WaitGroup
 	once    sync.Once
@@ -132,7 +134,7 @@ func lockDir(dir string) (*fileutil.LockedFile, error) {
 }
 
 func (m *Member) start(ctx context.Context, cfg Config) error {
-	settings, err := cfg.settings()
+	settings, err := cfg.settings(m.broke)
 	if err != nil {
 		return err
 	}
@@ -141,10 +143,16 @@ func (m *Member) start(ctx context.Context, cfg Config) error {
 		defer m.mu.Unlock()
 		m.rpcs = append(m.rpcs, s)
 	}
-	if m.server, err = embed.StartEtcd(settings); err != nil {
+	m.apart(func() { m.server, err = embed.StartEtcd(settings) })
+	if err == nil && m.server == nil {
+		err = errors.Unwrap(<-m.failed)
+	}
+	if err != nil {
 		return err
 	}
 	select {
+	case err := <-m.failed:
+		return errors.Unwrap(err)
 	case <-m.server.Server.ReadyNotify():
 	case <-m.server.Server.StopNotify():
 		return errors.New("it stopped while it started")
@@ -213,10 +221,36 @@ func (m *Member) watch() {
 	select {
 	case <-m.closing:
 	case err := <-m.server.Err():
-		m.failed <- fmt.Errorf("etcd member: %w", err)
+		m.fail(err)
 	case <-m.server.Server.StopNotify():
-		m.failed <- errors.New("etcd member: it stopped by itself; perhaps it was removed from its cluster")
+		m.fail(errors.New("it stopped by itself; perhaps it was removed from its cluster"))
 	}
+}
+
+// broke is told that a part of the member has ended where it stood, as when a
+// disk is full: what it held is held for ever, and waiting for it would be too.
+func (m *Member) broke(err error) {
+	m.broken.Store(true)
+	m.fail(err)
+}
+
+// fail says it once.
+func (m *Member) fail(err error) {
+	select {
+	case m.failed <- fmt.Errorf("etcd member: %w", err):
+	default:
+	}
+}
+
+// apart does something in a goroutine of its own, which etcd may end; see
+// lastWords.
+func (*Member) apart(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
 }
 
 // Close ends the member and everything it started. If it leads, it first hands
@@ -236,7 +270,7 @@ func (m *Member) close(grace time.Duration) {
 		if m.client != nil {
 			_ = m.client.Close() // says only that it was closed
 		}
-		if m.server != nil {
+		if m.server != nil && !m.broken.Load() {
 			if grace == 0 {
 				m.cutOff()
 			}
@@ -245,7 +279,7 @@ func (m *Member) close(grace time.Duration) {
 				defer close(cut)
 				m.cutOff()
 			})
-			m.server.Close()
+			m.apart(m.server.Close)
 			if !timer.Stop() {
 				<-cut
 			}
@@ -268,7 +302,7 @@ func (m *Member) cutOff() {
 func (c Config) alone() bool { return c.InitialCluster == "" }
 
 // settings translates the configuration into etcd's.
-func (c Config) settings() (*embed.Config, error) {
+func (c Config) settings(broken func(error)) (*embed.Config, error) {
 	s := embed.NewConfig()
 	s.Name = cmp.Or(c.Name, "signalbox")
 	s.Dir = c.DataDir
@@ -284,7 +318,7 @@ func (c Config) settings() (*embed.Config, error) {
 	s.AutoCompactionRetention = cmp.Or(c.Retention, 10*time.Minute).String()
 	s.BootstrapDefragThresholdMegabytes = 100
 	s.EnableGRPCGateway = false
-	s.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLogger(c.Logger))
+	s.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLogger(c.Logger, broken))
 
 	tick := cmp.Or(c.Tick, 100*time.Millisecond)
 	if c.alone() {

@@ -2,8 +2,11 @@ package embedded
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 
 	"go.uber.org/zap"
@@ -11,13 +14,30 @@ import (
 )
 
 // newLogger returns what etcd logs to. etcd is talkative, and reports as errors
-// what every shutdown brings: all that is for debugging, except for the last
-// words before it ends the process.
-func newLogger(to *slog.Logger) *zap.Logger {
+// what every shutdown brings: all that is for debugging, except for its last
+// words, which broken is told of.
+func newLogger(to *slog.Logger, broken func(error)) *zap.Logger {
 	if to == nil {
 		to = slog.New(slog.DiscardHandler)
 	}
-	return zap.New(bridge{to: to})
+	last := lastWords(broken)
+	return zap.New(bridge{to: to}, zap.WithFatalHook(last), zap.WithPanicHook(last))
+}
+
+// lastWords is told of what etcd would end the process with, or panic. It ends
+// the goroutine instead, and so the member, whose process has others to think of.
+type lastWords func(error)
+
+// OnWrite implements zapcore.CheckWriteHook.
+func (broken lastWords) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	err := errors.New(e.Message)
+	for _, f := range fields {
+		if cause, ok := f.Interface.(error); ok {
+			err = fmt.Errorf("%s: %w", e.Message, cause)
+		}
+	}
+	broken(err)
+	runtime.Goexit()
 }
 
 // bridge hands what is logged through zap to slog.
