@@ -143,3 +143,9 @@ def test_a_hub_moves_from_chp_to_the_cluster_with_users_at_work(cluster, behind_
     hub.spawn("ben")
     for node in cluster.public:
         assert requests.get(f"http://{node}/user/ben/whoami", timeout=PATIENCE).text == "ben /user/ben/whoami\n", node
+
+
+def test_routes_that_were_not_used_can_be_asked_for(cluster, hub):
+    hub.spawn("ana")
+    assert run("what was not used for an hour", "sh", {"CONFIGPROXY_AUTH_TOKEN": cluster.token}, at_8001=cluster.api) == "{}"
+    hub.leave("ana")
