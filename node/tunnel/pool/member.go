@@ -93,6 +93,12 @@ func (m *Member) release() bool {
 	return m.ended == nil && m.SetReadDeadline(time.Time{}) == nil
 }
 
+// drop closes a member that was taken out of its pool and is not used after all.
+func (m *Member) drop() {
+	close(m.taken) // ends its watcher, which may wait for a signal
+	_ = m.Close()
+}
+
 // Early is how many bytes were read while the member waited; Read returns them
 // alone.
 func (m *Member) Early() int { return len(m.first) }

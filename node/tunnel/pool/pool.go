@@ -154,11 +154,15 @@ func (p *Pool) Take(ctx context.Context, id string) (*Member, error) {
 // Drop closes a connection that is not used after all. It does nothing where no
 // member has that id.
 func (p *Pool) Drop(id string) {
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	if m, err := p.Take(gone, id); err == nil {
-		_ = m.Close()
+	p.mu.Lock()
+	e := p.byID[id]
+	if e == nil {
+		p.mu.Unlock()
+		return
 	}
+	m := p.unlink(e)
+	p.mu.Unlock()
+	m.drop()
 }
 
 // pick takes an idle member out, or else says who waits for one.
@@ -230,8 +234,7 @@ func (p *Pool) Flush() {
 	p.demand.reset()
 	p.mu.Unlock()
 	for _, m := range idle {
-		close(m.taken) // ends its watcher, which may wait for a signal
-		_ = m.Close()
+		m.drop()
 	}
 }
 

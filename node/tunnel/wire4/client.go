@@ -9,22 +9,16 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 	"signalbox/proto/tunnelurl"
 )
 
 const (
 	// atOnce is how many pool connections are dialled at a time.
 	atOnce = 8
-	// soon and later bound the pause after one that could not be made.
-	soon  = 100 * time.Millisecond
-	later = 3 * time.Second
-	// hopeless is how long none can be made, while none is left, until the
-	// session ends.
-	hopeless = 10 * time.Second
 )
 
 // Dial makes the session of a client, once. It has a pool connection then, so
@@ -38,7 +32,7 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 	if err != nil {
 		return nil, orCause(ctx, err)
 	}
-	alive(control)
+	pool.KeepAlive(control)
 	t, err := introduce(ctx, cfg, control)
 	if err != nil {
 		_ = control.Close()
@@ -47,9 +41,9 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	first, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	s := start(tunnelurl.Client, t, cfg, control, newDemand(cfg.Min, cfg.Max))
-	s.stop = func() { stop(); giveUp() }
-	d := &dialler{session: s, cfg: cfg, tls: clientTLS(t, cfg)}
+	demand := pool.NewDemand(cfg.Min, cfg.Max)
+	s := start(tunnelurl.Client, t, cfg, control, demand, func() { stop(); giveUp() })
+	d := &dialler{session: s, cfg: cfg, tls: pool.ClientTLS(t.tls, cfg)}
 	s.run(life, bufio.NewReaderSize(control, maxLine))
 	if err := d.dial(first); err != nil {
 		if why := s.Err(); why != nil {
@@ -58,7 +52,14 @@ func Dial(ctx context.Context, cfg link.Config) (link.Session, error) {
 		_ = s.Close()
 		return nil, orCause(ctx, err)
 	}
-	s.spawn(func() { d.fill(life) })
+	filler := pool.Filler{Pool: s.pool, Dial: d.dial, AtOnce: atOnce, Failed: func(err error) {
+		s.log.Warn("a connection to the server could not be made: " + err.Error())
+	}}
+	s.Spawn(func() {
+		if err := filler.Run(life); err != nil {
+			s.End(err)
+		}
+	})
 	return s, nil
 }
 
@@ -111,17 +112,17 @@ func (d *dialler) dial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	alive(raw)
+	pool.KeepAlive(raw)
 	m, err := d.join(ctx, raw)
 	if err != nil {
 		_ = raw.Close()
 		return err
 	}
 	s := d.session
-	if s.entry() && strings.IndexByte(m.id, s.mask.lost()) >= 0 {
+	if s.entry() && strings.IndexByte(m.ID, s.mask.lost()) >= 0 {
 		return m.Close() // this end could not say which one it uses
 	}
-	if !s.pool.put(m, s.pool.demand.most) {
+	if !s.pool.Put(m, max(d.cfg.Min, d.cfg.Max, 1)) {
 		_ = m.Close()
 		return errors.New("the server gave an id twice")
 	}
@@ -129,10 +130,10 @@ func (d *dialler) dial(ctx context.Context) error {
 }
 
 // join makes a connection a pool connection, which has an id from then on.
-func (d *dialler) join(ctx context.Context, raw net.Conn) (*member, error) {
+func (d *dialler) join(ctx context.Context, raw net.Conn) (*pool.Member, error) {
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	conn, err := secure(ctx, raw, tls.Client, d.tls)
+	conn, err := pool.Secure(ctx, raw, tls.Client, d.tls)
 	if err != nil {
 		return nil, err
 	}
@@ -146,40 +147,5 @@ func (d *dialler) join(ctx context.Context, raw net.Conn) (*member, error) {
 	if !stop() {
 		return nil, context.Cause(ctx)
 	}
-	return &member{Conn: conn, id: string(id[:])}, nil
-}
-
-// fill keeps the pool filled until ctx ends, which is with the session. It ends
-// the session when it cannot.
-func (d *dialler) fill(ctx context.Context) {
-	pool := d.session.pool
-	dialled := make(chan error, atOnce) // has room for all under way
-	dialling := 0
-	var underWay sync.WaitGroup
-	defer underWay.Wait()
-	var failures failures
-	for {
-		for !failures.pausing() && dialling < atOnce && pool.missing(dialling) > 0 {
-			dialling++
-			underWay.Go(func() { dialled <- d.dial(ctx) })
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-pool.changed:
-		case <-failures.over:
-			failures.over = nil
-		case err := <-dialled:
-			dialling--
-			failures.count(err)
-		}
-		if failures.since(pool.len()) >= hopeless {
-			d.session.end(fmt.Errorf("no connection to the server can be made: %w", failures.last))
-			return
-		}
-		if failures.fresh && ctx.Err() == nil {
-			failures.fresh = false
-			d.session.log.warn("a connection to the server could not be made: " + failures.last.Error())
-		}
-	}
+	return &pool.Member{Conn: conn, ID: string(id[:])}, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 )
 
 const (
@@ -38,8 +39,8 @@ func fits(p []byte) error {
 }
 
 // datagram reads the one that a connection carries in this direction.
-func (m *member) datagram() ([]byte, error) {
-	buf, until, early := make([]byte, 4096), time.Now().Add(answer), len(m.first)
+func datagram(m *pool.Member) ([]byte, error) {
+	buf, until, early := make([]byte, 4096), time.Now().Add(answer), m.Early()
 	_ = m.SetReadDeadline(until)
 	n, err := m.Read(buf)
 	for err == nil && n < link.MaxDatagram && (n >= segment || n == early) && time.Now().Before(until) {
@@ -69,14 +70,14 @@ type datagrams struct {
 // openDatagrams begins what a user sends.
 func (s *session) openDatagrams() (link.Stream, error) {
 	select {
-	case <-s.done:
-		return nil, s.gone()
+	case <-s.Done():
+		return nil, s.Gone()
 	default:
 	}
 	d := &datagrams{session: s, answers: make(chan []byte, 64)}
 	d.ctx, d.close = context.WithCancel(context.Background())
-	if !s.track(d) {
-		return nil, s.gone()
+	if !s.Track(d) {
+		return nil, s.Gone()
 	}
 	return d, nil
 }
@@ -88,8 +89,8 @@ func (d *datagrams) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	select {
-	case <-s.done:
-		return 0, s.gone()
+	case <-s.Done():
+		return 0, s.Gone()
 	default:
 	}
 	if d.ctx.Err() != nil {
@@ -101,23 +102,23 @@ func (d *datagrams) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("%d datagrams wait for their answers; this one is dropped", openings)
 	}
 	body := bytes.Clone(p)
-	if !s.spawn(func() {
+	if !s.Spawn(func() {
 		defer func() { <-s.exchanges }()
 		d.exchange(body)
 	}) {
-		return 0, s.gone()
+		return 0, s.Gone()
 	}
 	return len(p), nil
 }
 
 // exchange carries one datagram to the peer, and back what it is answered.
 func (d *datagrams) exchange(body []byte) {
-	wait, cancel := context.WithTimeout(d.ctx, patience)
+	wait, cancel := context.WithTimeout(d.ctx, pool.Patience)
 	m, err := d.session.use(wait, link.UDP)
 	cancel()
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			d.session.log.warn("no connection was free for a datagram; it is dropped")
+			d.session.log.Warn("no connection was free for a datagram; it is dropped")
 		}
 		return
 	}
@@ -128,7 +129,7 @@ func (d *datagrams) exchange(body []byte) {
 	if _, err := m.Write(body); err != nil {
 		return
 	}
-	if p, err := m.datagram(); err == nil {
+	if p, err := datagram(m); err == nil {
 		select {
 		case d.answers <- p:
 		default: // the user reads too slowly: datagrams are lost then
@@ -148,8 +149,8 @@ func (d *datagrams) Read(p []byte) (int, error) {
 		return copy(p, b), nil
 	case <-d.ctx.Done():
 		return 0, net.ErrClosed
-	case <-d.session.done:
-		return 0, d.session.gone()
+	case <-d.session.Done():
+		return 0, d.session.Gone()
 	}
 }
 
@@ -159,13 +160,13 @@ func (d *datagrams) CloseWrite() error { return nil }
 // Close is of link.Stream.
 func (d *datagrams) Close() error {
 	d.close()
-	d.session.untrack(d)
+	d.session.Untrack(d)
 	return nil
 }
 
 // An exchange is a datagram that the peer sent, and the answer to it.
 type exchange struct {
-	*member
+	*pool.Member
 	forget   func()
 	once     sync.Once
 	got      bool // by whoever reads
@@ -173,11 +174,11 @@ type exchange struct {
 }
 
 // acceptDatagram makes a member one that the session closes.
-func (s *session) acceptDatagram(m *member) (link.Stream, error) {
-	e := &exchange{member: m}
-	e.forget = func() { s.untrack(e) }
-	if !s.track(e) {
-		return nil, s.gone()
+func (s *session) acceptDatagram(m *pool.Member) (link.Stream, error) {
+	e := &exchange{Member: m}
+	e.forget = func() { s.Untrack(e) }
+	if !s.Track(e) {
+		return nil, s.Gone()
 	}
 	return e, nil
 }
@@ -187,7 +188,7 @@ func (s *session) acceptDatagram(m *member) (link.Stream, error) {
 func (e *exchange) Read(p []byte) (int, error) {
 	if !e.got {
 		e.got = true
-		b, err := e.datagram()
+		b, err := datagram(e.Member)
 		if err != nil {
 			return 0, io.EOF
 		}
@@ -217,5 +218,5 @@ func (e *exchange) CloseWrite() error { return nil }
 // Close is of link.Stream.
 func (e *exchange) Close() error {
 	e.once.Do(e.forget)
-	return e.member.Close()
+	return e.Member.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 	"signalbox/proto/tunnelurl"
 )
 
@@ -218,7 +219,7 @@ func FuzzReadTerms(f *testing.F) {
 // A server's ids have no character that its signals cannot have.
 func TestIDsAvoidWhatIsLost(t *testing.T) {
 	for n := range 256 {
-		s := &session{mask: mask(n), pool: newPool(false, demand{})}
+		s := &session{mask: mask(n), pool: pool.New(false, pool.Demand{})}
 		for range 20 {
 			id := s.newID()
 			if len(id) != 8 || strings.Trim(id, hexDigits) != "" || strings.IndexByte(id, s.mask.lost()) >= 0 {

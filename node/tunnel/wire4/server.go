@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 	"signalbox/proto/tunnelurl"
 )
 
@@ -36,15 +37,14 @@ type Server struct {
 	terms terms
 	tls   *tls.Config
 	err   error
-	log   logger
+	log   *pool.Log
 
 	sessions chan link.Session
+	visits   pool.Visits
 
-	mu       sync.Mutex
-	closed   bool
-	clients  map[netip.Addr]*session           // those that have not ended
-	cancels  map[*link.Conn]context.CancelFunc // one for each Handle
-	handling sync.WaitGroup                    // added to while not closed
+	mu      sync.Mutex
+	closed  bool
+	clients map[netip.Addr]*session // those that have not ended
 }
 
 // NewServer returns a server that has no clients.
@@ -54,11 +54,23 @@ func NewServer(cfg link.Config) *Server {
 		cfg: cfg, terms: t,
 		tls:      serverTLS(cfg),
 		err:      usable(cfg.Secret, t.needs()),
-		log:      logger{lines: cfg.Log},
+		log:      &pool.Log{Lines: cfg.Log},
 		sessions: make(chan link.Session),
 		clients:  map[netip.Addr]*session{},
-		cancels:  map[*link.Conn]context.CancelFunc{},
 	}
+}
+
+// serverTLS is how a server secures pool connections, nil where it does not.
+func serverTLS(cfg link.Config) *tls.Config {
+	if cfg.TLS == tunnelurl.Plain {
+		return nil
+	}
+	return pool.ServerTLS(func() (*tls.Certificate, error) {
+		if cfg.Certificate == nil {
+			return nil, errors.New("the server has no certificate")
+		}
+		return cfg.Certificate()
+	})
 }
 
 // Err says why no client can be served, for people; nil where they can. It does
@@ -76,21 +88,17 @@ func (s *Server) Sessions() <-chan link.Session { return s.sessions }
 // Close ends all sessions and closes all connections, and waits until every
 // Handle has returned.
 func (s *Server) Close() {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if !s.visits.Cancel() {
 		return
 	}
+	s.mu.Lock()
 	s.closed = true
-	for _, cancel := range s.cancels {
-		cancel()
-	}
 	live := slices.Collect(maps.Values(s.clients))
 	s.mu.Unlock()
 	for _, c := range live {
 		_ = c.Close()
 	}
-	s.handling.Wait()
+	s.visits.Wait()
 	close(s.sessions)
 }
 
@@ -98,42 +106,15 @@ func (s *Server) Close() {
 // belongs to a session. Where it comes to a new session, that waits for whoever
 // takes it from Sessions. ctx ends what waits for the peer.
 func (s *Server) Handle(ctx context.Context, conn *link.Conn) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if !s.begin(conn, cancel) {
-		_ = conn.Close()
-		return
-	}
-	defer s.finish(conn)
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	alive(conn.Conn)
-	if err := s.handle(ctx, conn); err != nil {
-		_ = conn.Close()
-		if ctx.Err() == nil {
-			s.log.warn(fmt.Sprintf("a connection from %v was closed: %v", conn.RemoteAddr(), err))
+	s.visits.Attend(ctx, conn, func(ctx context.Context) {
+		pool.KeepAlive(conn.Conn)
+		if err := s.handle(ctx, conn); err != nil {
+			_ = conn.Close()
+			if ctx.Err() == nil {
+				s.log.Warn(fmt.Sprintf("a connection from %v was closed: %v", conn.RemoteAddr(), err))
+			}
 		}
-	}
-}
-
-// begin lets Close cancel the handling of a connection, and wait for it; it
-// says no when the server is closed.
-func (s *Server) begin(conn *link.Conn, cancel context.CancelFunc) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.cancels[conn] = cancel
-	s.handling.Add(1)
-	return true
-}
-
-func (s *Server) finish(conn *link.Conn) {
-	s.mu.Lock()
-	delete(s.cancels, conn)
-	s.mu.Unlock()
-	s.handling.Done()
+	})
 }
 
 // handle finds out what a connection is. With an error it belongs to nobody.
@@ -210,9 +191,11 @@ var errReplaced = errors.New("the client was silent, and one at the same address
 // welcome makes a session of a connection that has the key.
 func (s *Server) welcome(ctx context.Context, addr netip.Addr, conn *link.Conn) error {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	c := start(tunnelurl.Server, s.terms, s.cfg, conn, demand{})
-	c.stop = stop
-	c.onEnd = func() { s.leave(addr, c) }
+	var c *session
+	c = start(tunnelurl.Server, s.terms, s.cfg, conn, pool.Demand{}, func() {
+		stop()
+		s.leave(addr, c)
+	})
 	if err := s.enter(addr, c); err != nil {
 		_ = c.Close()
 		return err
@@ -227,7 +210,7 @@ func (s *Server) welcome(ctx context.Context, addr netip.Addr, conn *link.Conn) 
 	select {
 	case s.sessions <- c:
 		return nil
-	case <-c.done:
+	case <-c.Done():
 		return errors.Join(c.Err(), c.Close())
 	case <-ctx.Done():
 		return errors.Join(context.Cause(ctx), c.Close())
@@ -239,7 +222,7 @@ func (s *Server) welcome(ctx context.Context, addr netip.Addr, conn *link.Conn) 
 func (s *Server) enter(addr netip.Addr, c *session) error {
 	if old := s.client(addr); old != nil {
 		select { // a client that begins anew may be faster than its own end
-		case <-old.done:
+		case <-old.Done():
 		case <-time.After(look):
 		}
 	}
@@ -252,7 +235,7 @@ func (s *Server) enter(addr netip.Addr, c *session) error {
 	s.clients[addr] = c
 	s.mu.Unlock()
 	if old != nil {
-		old.end(errReplaced)
+		old.End(errReplaced)
 	}
 	return nil
 }
@@ -279,16 +262,16 @@ func (s *Server) join(ctx context.Context, c *session, conn *link.Conn) error {
 	if conn.Buffered() == 0 {
 		plain = conn.Conn // nothing was read ahead, nor need be
 	}
-	ready, err := secure(ctx, plain, tls.Server, s.tls)
+	ready, err := pool.Secure(ctx, plain, tls.Server, s.tls)
 	if err != nil {
 		return err
 	}
-	m := &member{Conn: ready, id: c.newID()}
-	if _, err := io.WriteString(ready, m.id); err != nil {
+	m := &pool.Member{Conn: ready, ID: c.newID()}
+	if _, err := io.WriteString(ready, m.ID); err != nil {
 		return fmt.Errorf("giving it an id: %w", err)
 	}
 	_ = ready.SetDeadline(time.Time{})
-	if !c.pool.put(m, max(s.cfg.Max, fewest)) {
+	if !c.pool.Put(m, max(s.cfg.Max, fewest)) {
 		return errors.New("its client has enough of them")
 	}
 	return nil
@@ -306,7 +289,7 @@ func (s *session) newID() string {
 				b[i] = other(b[i])
 			}
 		}
-		if id := string(b[:]); s.pool.free(id) {
+		if id := string(b[:]); s.pool.Free(id) {
 			return id
 		}
 	}

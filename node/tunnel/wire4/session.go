@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 	"signalbox/proto/tunnelurl"
 )
 
@@ -24,9 +25,6 @@ const (
 	// stale is how long a client may be silent before another one at its address
 	// takes its place: two beats, and a little for the way.
 	stale = 12 * time.Second
-	// patience is how long connections and signals wait for each other, and
-	// datagrams for a connection.
-	patience = 5 * time.Second
 	// handshake is how long a peer has for each step that needs nobody else.
 	handshake = 10 * time.Second
 	// openings is how many of a peer's signals are being worked on at a time, and
@@ -36,12 +34,13 @@ const (
 
 // A session is one client of a server, or one server of a client.
 type session struct {
+	*pool.Life
 	role    tunnelurl.Role // of this end
 	terms   terms
 	mask    mask
 	control net.Conn
-	pool    *pool
-	log     logger
+	pool    *pool.Pool
+	log     *pool.Log
 	began   time.Time
 
 	writing sync.Mutex // one signal is written at a time
@@ -50,53 +49,33 @@ type session struct {
 	requests chan *link.Request
 	// opening and exchanges hold one for each signal, and datagram, under way.
 	opening, exchanges chan struct{}
-
-	done   chan struct{}
-	stop   context.CancelFunc // ends what waits for the peer
-	onEnd  func()             // called once, by whoever ends it
-	ending sync.Once
-	why    error // read after done
-
-	mu      sync.Mutex
-	closed  bool
-	streams map[io.Closer]struct{}
-	running sync.WaitGroup // added to while not closed
 }
 
 // start makes a session of a control connection whose handshake is over. Call
-// run with it.
-func start(role tunnelurl.Role, t terms, cfg link.Config, control net.Conn, d demand) *session {
-	return &session{
+// run with it. atEnd is called once, by whoever ends it.
+func start(role tunnelurl.Role, t terms, cfg link.Config, control net.Conn, d pool.Demand, atEnd func()) *session {
+	s := &session{
 		role: role, terms: t, mask: maskOf(cfg.Secret), control: control,
-		log:       logger{lines: cfg.Log},
+		log:       &pool.Log{Lines: cfg.Log},
 		began:     time.Now(),
-		pool:      newPool(t.receives != role, d),
+		pool:      pool.New(t.receives != role, d),
 		requests:  make(chan *link.Request),
 		opening:   make(chan struct{}, openings),
 		exchanges: make(chan struct{}, openings),
-		done:      make(chan struct{}),
-		stop:      func() {},
-		onEnd:     func() {},
-		streams:   map[io.Closer]struct{}{},
 	}
+	s.Life = pool.NewLife(func() {
+		_ = s.control.Close()
+		s.pool.Close()
+		atEnd()
+	})
+	return s
 }
 
 // run starts what a session does by itself. ctx ends with the session, r is of
 // control.
 func (s *session) run(ctx context.Context, r *bufio.Reader) {
-	s.spawn(func() { s.listen(ctx, r) })
-	s.spawn(s.beat)
-}
-
-// spawn runs f on a goroutine that Close waits for; not when it has begun to.
-func (s *session) spawn(f func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.running.Go(f)
-	return true
+	s.Spawn(func() { s.listen(ctx, r) })
+	s.Spawn(s.beat)
 }
 
 // Wire, Peer and Receives are of link.Session.
@@ -108,75 +87,7 @@ func (s *session) Receives() tunnelurl.Role { return s.terms.receives }
 func (s *session) entry() bool { return s.terms.receives == s.role }
 
 // Stats have no ping: nobody answers a beat.
-func (s *session) Stats() link.Stats { return link.Stats{Pool: s.pool.len()} }
-
-// Done and Err are of link.Session.
-func (s *session) Done() <-chan struct{} { return s.done }
-func (s *session) Err() error {
-	select {
-	case <-s.done:
-		return s.why
-	default:
-		return nil
-	}
-}
-
-// gone is what is answered when the session has ended.
-func (s *session) gone() error {
-	if why := s.Err(); why != nil {
-		return fmt.Errorf("%w: %w", link.ErrEnded, why)
-	}
-	return link.ErrEnded
-}
-
-// Close ends the session with all its streams, and waits for its goroutines.
-func (s *session) Close() error {
-	s.end(nil)
-	s.mu.Lock()
-	s.closed = true
-	for stream := range s.streams {
-		// One inside TLS says goodbye, for which a peer that reads nothing can
-		// let it wait.
-		s.running.Go(func() { _ = stream.Close() })
-	}
-	s.mu.Unlock()
-	s.running.Wait()
-	return nil
-}
-
-// end ends the session, for the reason that comes first, with all connections
-// that nobody uses. Streams go on until Close: that the control connection was
-// lost is no harm to them.
-func (s *session) end(why error) {
-	s.ending.Do(func() {
-		s.why = why
-		close(s.done)
-		s.stop()
-		_ = s.control.Close()
-		s.pool.close()
-		s.onEnd()
-	})
-}
-
-// track remembers a stream until untrack; it closes it where it is too late.
-func (s *session) track(c io.Closer) bool {
-	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.streams[c] = struct{}{}
-	}
-	s.mu.Unlock()
-	if closed {
-		_ = c.Close()
-	}
-	return !closed
-}
-
-func (s *session) untrack(c io.Closer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.streams, c)
-}
+func (s *session) Stats() link.Stats { return link.Stats{Pool: s.pool.Len()} }
 
 // listen takes the peer's signals. Both ends of any peer send beats, so silence
 // means that it is lost whichever end it is.
@@ -185,7 +96,7 @@ func (s *session) listen(ctx context.Context, r *bufio.Reader) {
 		_ = s.control.SetReadDeadline(time.Now().Add(silence))
 		sig, err := s.mask.read(r)
 		if err != nil {
-			s.end(lostBecause(err))
+			s.End(lostBecause(err))
 			return
 		}
 		s.heard.Store(int64(time.Since(s.began)))
@@ -193,7 +104,7 @@ func (s *session) listen(ctx context.Context, r *bufio.Reader) {
 		case open:
 			s.opened(ctx, sig)
 		case flush:
-			s.pool.flush()
+			s.pool.Flush()
 		}
 	}
 }
@@ -212,7 +123,7 @@ func lostBecause(err error) error {
 // live tells whether the peer is surely there.
 func (s *session) live() bool {
 	select {
-	case <-s.done:
+	case <-s.Done():
 		return false
 	default:
 		return time.Since(s.began)-time.Duration(s.heard.Load()) < stale
@@ -227,16 +138,16 @@ func (s *session) beat() {
 	for {
 		s.send(signal{what: beat})
 		select {
-		case <-s.done:
+		case <-s.Done():
 			return
 		case <-tick.C:
 		}
-		s.pool.rest()
-		if s.role == tunnelurl.Server && s.entry() && s.pool.starved(patience) && time.Since(flushed) >= 2*every {
+		s.pool.Rest()
+		if s.role == tunnelurl.Server && s.entry() && s.pool.Starved(pool.Patience) && time.Since(flushed) >= 2*every {
 			// The client thinks that it has connections enough, of which none
 			// are left here: something between the ends has dropped them.
 			flushed = time.Now()
-			s.log.warn("users wait and no connection of the client is free; telling it to begin anew")
+			s.log.Warn("users wait and no connection of the client is free; telling it to begin anew")
 			s.send(signal{what: flush})
 		}
 	}
@@ -259,6 +170,6 @@ func (s *session) send(sig signal) bool {
 	if n == 0 && !s.entry() && errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
-	s.end(fmt.Errorf("the control connection is lost: %w", err))
+	s.End(fmt.Errorf("the control connection is lost: %w", err))
 	return false
 }

@@ -199,7 +199,7 @@ func TestUsersWaitForAConnectionUntilTheirContextEnds(t *testing.T) {
 		_, err := session.Open(ctx, link.TCP, "")
 		got <- err
 	}()
-	eventually(t, "a user who waits", func() bool { return len(waiters(session)) == 1 })
+	eventually(t, "a user who waits", func() bool { return waiting(session) == 1 })
 	cancel(why)
 	if err := <-got; !errors.Is(err, why) {
 		t.Errorf("Open: %v", err)

@@ -219,7 +219,7 @@ func TestWhoSpeaksTooEarlyIsNeverGivenAUser(t *testing.T) {
 		}
 		opened <- c
 	}()
-	eventually(t, "a user who waits", func() bool { return len(waiters(session)) == 1 })
+	eventually(t, "a user who waits", func() bool { return waiting(session) == 1 })
 	late = from(t, "127.0.0.1", addr)
 	if _, err := io.ReadFull(late, id); err != nil {
 		t.Fatal(err)
@@ -235,17 +235,8 @@ func TestWhoSpeaksTooEarlyIsNeverGivenAUser(t *testing.T) {
 	}
 }
 
-// waiters are those who wait for a connection.
-func waiters(s link.Session) []string {
-	p := s.(*session).pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var all []string
-	for e := p.waiting.Front(); e != nil; e = e.Next() {
-		all = append(all, e.Value.(*waiter).id)
-	}
-	return all
-}
+// waiting is how many wait for a connection.
+func waiting(s link.Session) int { return s.(*session).pool.Waiting() }
 
 // Where the client receives users, its server must not speak first.
 func TestAClientReplacesConnectionsThatSpokeOrEnded(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 )
 
 // Open is of link.Session. A user's address cannot be said. Whether the target
@@ -25,34 +26,34 @@ func (s *session) Open(ctx context.Context, kind link.Kind, _ string) (link.Stre
 }
 
 // use takes a connection and tells the peer what for.
-func (s *session) use(ctx context.Context, kind link.Kind) (*member, error) {
-	m, err := s.pool.take(ctx, "")
+func (s *session) use(ctx context.Context, kind link.Kind) (*pool.Member, error) {
+	m, err := s.pool.Take(ctx, "")
 	if errors.Is(err, link.ErrEnded) {
-		return nil, s.gone()
+		return nil, s.Gone()
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !s.send(signal{what: open, id: m.id, kind: kind}) {
+	if !s.send(signal{what: open, id: m.ID, kind: kind}) {
 		_ = m.Close()
-		return nil, s.gone()
+		return nil, s.Gone()
 	}
 	return m, nil
 }
 
 // stream makes a member one that the session closes.
-func (s *session) stream(m *member) (link.Stream, error) {
-	st := &stream{member: m}
-	st.forget = func() { s.untrack(st) }
-	if !s.track(st) {
-		return nil, s.gone()
+func (s *session) stream(m *pool.Member) (link.Stream, error) {
+	st := &stream{Member: m}
+	st.forget = func() { s.Untrack(st) }
+	if !s.Track(st) {
+		return nil, s.Gone()
 	}
 	return st, nil
 }
 
 // A stream is a user's TCP connection.
 type stream struct {
-	*member
+	*pool.Member
 	forget func()
 	once   sync.Once
 }
@@ -60,21 +61,21 @@ type stream struct {
 // Close is of link.Stream.
 func (s *stream) Close() error {
 	s.once.Do(s.forget)
-	return s.member.Close()
+	return s.Member.Close()
 }
 
 // Accept is of link.Session.
 func (s *session) Accept(ctx context.Context) (*link.Request, error) {
 	select {
-	case <-s.done: // first, where there is a request too
-		return nil, s.gone()
+	case <-s.Done(): // first, where there is a request too
+		return nil, s.Gone()
 	default:
 	}
 	select {
 	case r := <-s.requests:
 		return r, nil
-	case <-s.done:
-		return nil, s.gone()
+	case <-s.Done():
+		return nil, s.Gone()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
@@ -88,34 +89,25 @@ func (s *session) opened(ctx context.Context, sig signal) {
 	select {
 	case s.opening <- struct{}{}:
 	default:
-		s.log.warn("users come faster than they are taken care of; one is dropped")
-		s.drop(ctx, sig.id)
+		s.log.Warn("users come faster than they are taken care of; one is dropped")
+		s.pool.Drop(sig.id)
 		return
 	}
-	s.spawn(func() {
+	s.Spawn(func() {
 		defer func() { <-s.opening }()
 		s.request(ctx, sig)
 	})
 }
 
-// drop closes a connection that is not used after all.
-func (s *session) drop(ctx context.Context, id string) {
-	ctx, cancel := context.WithCancel(ctx)
-	cancel() // so that it is not waited for
-	if m, err := s.pool.take(ctx, id); err == nil {
-		_ = m.Close()
-	}
-}
-
 // request hands a stream that the peer opened to whoever accepts it. The
 // connection may be known here only after the signal that names it.
 func (s *session) request(ctx context.Context, sig signal) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, pool.Patience)
 	defer cancel()
-	m, err := s.pool.take(ctx, sig.id)
+	m, err := s.pool.Take(ctx, sig.id)
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			s.log.warn("the peer used a connection that is not there; its user is lost")
+			s.log.Warn("the peer used a connection that is not there; its user is lost")
 		}
 		return
 	}
@@ -130,13 +122,13 @@ func (s *session) request(ctx context.Context, sig signal) {
 	}}
 	select {
 	case s.requests <- r:
-	case <-s.done:
+	case <-s.Done():
 		_ = st.Close()
 	}
 }
 
 // accepted is the stream on a connection that the peer uses.
-func (s *session) accepted(m *member, kind link.Kind) (link.Stream, error) {
+func (s *session) accepted(m *pool.Member, kind link.Kind) (link.Stream, error) {
 	if kind == link.UDP {
 		return s.acceptDatagram(m)
 	}

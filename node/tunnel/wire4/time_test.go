@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"signalbox/node/tunnel/link"
+	"signalbox/node/tunnel/pool"
 	"signalbox/proto/tunnelurl"
 )
 
@@ -270,7 +271,7 @@ func TestASignalWaitsFiveSecondsForItsConnection(t *testing.T) {
 			near, far := net.Pipe()
 			_, _ = c.Write(append(six("//21d105dd#1"), '\n'))
 			pass(after)
-			inside.pool.put(&member{Conn: near, id: "21d105dd"}, fewest)
+			inside.pool.Put(&pool.Member{Conn: near, ID: "21d105dd"}, fewest)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			r, err := s.Accept(ctx)
@@ -400,8 +401,8 @@ func TestALongDatagramIsReadWhole(t *testing.T) {
 				time.Sleep(5 * time.Millisecond) //nolint:forbidigo // simulated
 			}
 		}()
-		m := &member{Conn: near}
-		if p, err := m.datagram(); len(p) != 8000 || err != nil {
+		m := &pool.Member{Conn: near}
+		if p, err := datagram(m); len(p) != 8000 || err != nil {
 			t.Errorf("%d bytes, %v", len(p), err)
 		}
 		_, _ = near.Close(), far.Close()
@@ -449,7 +450,7 @@ func TestAClientThatCanMakeNoConnectionAnyMoreEndsAndSaysWhy(t *testing.T) {
 		}
 		noWay := errors.New("no way there")
 		way.set(noWay)
-		client.(*session).pool.flush()
+		client.(*session).pool.Flush()
 		pass(9 * time.Second)
 		if client.Err() != nil {
 			t.Errorf("too early: %v", client.Err())
@@ -529,7 +530,7 @@ func TestWhatWaitsForConnectionsIsBounded(t *testing.T) {
 			t.Error("one more is taken")
 		}
 		pass(6 * time.Second) // then those are lost
-		if n := len(waiters(s)); n != 0 || !b.log.has("no connection was free for a datagram") {
+		if n := waiting(s); n != 0 || !b.log.has("no connection was free for a datagram") {
 			t.Errorf("%d wait; the log is %q", n, b.log.all)
 		}
 		if _, err := udp.Write([]byte("hello")); err != nil {
@@ -544,7 +545,7 @@ func TestWhatWaitsForConnectionsIsBounded(t *testing.T) {
 			_, _ = c.Write(append(six("//21d105dd#1"), '\n'))
 		}
 		synctest.Wait()
-		if n := len(waiters(s)); n != 1024 || !b.log.has("faster than they are taken care of") {
+		if n := waiting(s); n != 1024 || !b.log.has("faster than they are taken care of") {
 			t.Errorf("%d wait; the log is %q", n, b.log.all)
 		}
 		_ = c.Close()
