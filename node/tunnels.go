@@ -39,7 +39,7 @@ type tunnels struct {
 func newTunnels(c Config) *tunnels {
 	t := &tunnels{node: c.ID, instances: map[string]*signalboxv1.Instance{}, assigned: map[string]bool{}, alone: true}
 	conf := c.Tunnels
-	conf.Node, conf.Lines, conf.Log = c.ID, t.lines.add, c.Log
+	conf.Node, conf.Lines = c.ID, t.lines.add
 	t.Supervisor = tunnel.New(conf)
 	return t
 }

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"crypto/x509"
-	"log/slog"
 	"time"
 
 	"signalbox/node/tunnel/link"
@@ -18,8 +17,6 @@ type Config struct {
 	// Lines is handed every line that an instance logs. It must not block, and
 	// may keep the line. Nil drops them.
 	Lines func(*signalboxv1.LogLine)
-	// Log takes what concerns the node's operator. Default: nothing.
-	Log *slog.Logger
 	// Wires are the generations that are spoken. Default: Wires().
 	Wires map[tunnelurl.Wire]Wire
 	// Roots verify the certificates of servers with tls=2; nil is the machine's
@@ -88,9 +85,6 @@ func (c Config) withDefaults() Config {
 	set(&c.Introduction, 10*time.Second)
 	if c.Unknown <= 0 {
 		c.Unknown = 256
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Lines == nil {
 		c.Lines = func(*signalboxv1.LogLine) {}
