@@ -15,6 +15,7 @@ import (
 	"signalbox/bench/meter"
 	"signalbox/bench/outcome"
 	"signalbox/bench/plot"
+	"signalbox/bench/program"
 )
 
 // command is how a run is repeated.
@@ -116,7 +117,7 @@ func measure(ctx context.Context, o options) (err error) {
 
 // start starts everything, ourselves first.
 func (l *lab) start(ctx context.Context) (err error) {
-	pinned := pin(l.o.loadCPU)
+	pinned := program.Pin(l.o.loadCPU)
 	one := []string{"GOMAXPROCS=1"}
 	if l.origin, err = child.Start(ctx, child.Spec{Part: "origin", Under: pinned, Env: one}); err != nil {
 		return err
@@ -169,14 +170,14 @@ func (l *lab) startOurs(ctx context.Context, to string) error {
 	if l.ours, err = startSignalbox(ctx, l.o, dir, x.addr, to); err != nil {
 		return err
 	}
-	x.pid = l.ours.node.cmd.Process.Pid
+	x.pid = l.ours.node.Pid()
 	l.proxies = append(l.proxies, x)
-	return l.ours.node.answers(ctx, "http://"+x.addr+requestPath)
+	return answers(ctx, l.ours.node, "http://"+x.addr+requestPath)
 }
 
 // newProxy is a proxy that is to listen on an address of its own.
 func (l *lab) newProxy(ctx context.Context, name string) (*proxy, string, error) {
-	addr, err := freeAddr(ctx)
+	addr, err := program.FreeAddr(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -199,22 +200,22 @@ func (l *lab) startPeer(ctx context.Context, p peer, to string) error {
 		return err
 	}
 	x.version = v
-	process, err := startProgram(ctx, p.name, dir, env, append(pin(l.o.proxyCPU), args...)...)
+	process, err := program.Start(ctx, p.name, dir, env, append(program.Pin(l.o.proxyCPU), args...)...)
 	if err != nil {
 		return err
 	}
-	l.closes = append(l.closes, func() error { process.close(); return nil })
-	if err := process.answers(ctx, "http://"+x.addr+requestPath); err != nil {
+	l.closes = append(l.closes, func() error { process.Close(); return nil })
+	if err := answers(ctx, process, "http://"+x.addr+requestPath); err != nil {
 		return err
 	}
-	x.pid = process.cmd.Process.Pid
+	x.pid = process.Pid()
 	l.proxies = append(l.proxies, x)
 	return nil
 }
 
 // startPlain starts net/http's own reverse proxy.
 func (l *lab) startPlain(ctx context.Context, to string) error {
-	c, err := child.Start(ctx, child.Spec{Part: "reverse", Config: to, Under: pin(l.o.proxyCPU), Env: []string{"GOMAXPROCS=1"}})
+	c, err := child.Start(ctx, child.Spec{Part: "reverse", Config: to, Under: program.Pin(l.o.proxyCPU), Env: []string{"GOMAXPROCS=1"}})
 	if err != nil {
 		return err
 	}
@@ -254,7 +255,7 @@ type loading struct {
 func (l *lab) loads() []loading {
 	over := func(script string) func(context.Context, *lab, string, time.Duration) (load, error) {
 		return func(ctx context.Context, l *lab, addr string, d time.Duration) (load, error) {
-			return wrk(ctx, pin(l.o.loadCPU), l.o.connections, d, "http://"+addr+requestPath, script)
+			return wrk(ctx, program.Pin(l.o.loadCPU), l.o.connections, d, "http://"+addr+requestPath, script)
 		}
 	}
 	return []loading{

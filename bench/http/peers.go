@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"signalbox/bench/program"
 )
 
 // A peer is a proxy to compare with.
@@ -38,35 +39,13 @@ func peers() []peer {
 // it prints.
 func version(pattern, name string, args ...string) func(context.Context, options) (string, error) {
 	re := regexp.MustCompile(pattern)
-	return func(ctx context.Context, _ options) (string, error) {
-		path, err := lookPath(name)
-		if err != nil {
-			return "", err
-		}
-		out, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
-		m := re.FindSubmatch(out)
-		if m == nil { // some say their version and fail
-			return "", fmt.Errorf("%s says of its version: %q, %w", name, out, err)
-		}
-		return string(m[1]), nil
-	}
-}
-
-// lookPath finds a program, also where only root has it in the path.
-func lookPath(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if errors.Is(err, exec.ErrNotFound) {
-		if found, err := exec.LookPath("/usr/sbin/" + name); err == nil {
-			return found, nil
-		}
-	}
-	return path, err
+	return func(ctx context.Context, _ options) (string, error) { return program.Version(ctx, re, name, args...) }
 }
 
 // nginx: one worker, connections to the origin kept, and the forwarding
 // headers that the others send by themselves.
 func nginx(o options, dir, from, to string) (args, env []string, err error) {
-	path, err := lookPath("nginx")
+	path, err := program.Find("nginx")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -117,7 +96,7 @@ func asRoot(line string) string {
 
 // haproxy: one thread, connections to the origin shared.
 func haproxy(_ options, dir, from, to string) (args, env []string, err error) {
-	path, err := lookPath("haproxy")
+	path, err := program.Find("haproxy")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -146,7 +125,7 @@ backend origin
 
 // caddy: one thread at a time, enough idle connections for all, no log.
 func caddy(o options, dir, from, to string) (args, env []string, err error) {
-	path, err := lookPath("caddy")
+	path, err := program.Find("caddy")
 	if err != nil {
 		return nil, nil, err
 	}

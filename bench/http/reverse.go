@@ -11,6 +11,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+
+	"signalbox/bench/program"
 )
 
 // plain is the name of what net/http does by itself, among the proxies.
@@ -37,7 +39,7 @@ func beReverse(ctx context.Context, config []byte, serve func(func(string) (any,
 		Transport:  &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true},
 		BufferPool: new(buffers),
 		ErrorLog:   log.New(io.Discard, "", 0), // clients that leave are no news
-	}, ReadHeaderTimeout: startPatience}
+	}, ReadHeaderTimeout: program.Patience}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

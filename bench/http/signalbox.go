@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"signalbox/bench/program"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -23,7 +24,7 @@ const key = "a-key-for-one-benchmark-run"
 // A signalbox is a node as it is deployed, fed by a control plane with its own
 // etcd, which has next to nothing to do.
 type signalbox struct {
-	plane, node *program
+	plane, node *program.Program
 	admin       string // address of the node's admin endpoint
 }
 
@@ -37,7 +38,7 @@ func startSignalbox(ctx context.Context, o options, dir, from, to string) (_ *si
 	if _, err := os.Stat(bin); err != nil {
 		return nil, fmt.Errorf("there is no program to measure; run `make build`: %w", err)
 	}
-	api, err := freeAddr(ctx)
+	api, err := program.FreeAddr(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -47,27 +48,27 @@ func startSignalbox(ctx context.Context, o options, dir, from, to string) (_ *si
 			s.close()
 		}
 	}()
-	if s.admin, err = freeAddr(ctx); err != nil {
+	if s.admin, err = program.FreeAddr(ctx); err != nil {
 		return nil, err
 	}
-	s.plane, err = startProgram(ctx, "controlplane", dir, []string{"SIGNALBOX_ADMIN_KEY=" + key},
-		append(pin(o.loadCPU), bin, "controlplane", "--data-dir", filepath.Join(dir, "store"), "--grpc-listen", api, "--api-listen", "off")...)
+	s.plane, err = program.Start(ctx, "controlplane", dir, []string{"SIGNALBOX_ADMIN_KEY=" + key},
+		append(program.Pin(o.loadCPU), bin, "controlplane", "--data-dir", filepath.Join(dir, "store"), "--grpc-listen", api, "--api-listen", "off")...)
 	if err != nil {
 		return nil, err
 	}
 	if err := putRoute(ctx, api, to); err != nil {
-		return nil, s.plane.wrong(err)
+		return nil, s.plane.Wrong(err)
 	}
-	s.node, err = startProgram(ctx, "node", dir, []string{"SIGNALBOX_KEY=" + key, "GOMAXPROCS=1"},
-		append(pin(o.proxyCPU), bin, "node", "--controlplane", api, "--id", "bench", "--listen", from, "--admin-listen", s.admin)...)
+	s.node, err = program.Start(ctx, "node", dir, []string{"SIGNALBOX_KEY=" + key, "GOMAXPROCS=1"},
+		append(program.Pin(o.proxyCPU), bin, "node", "--controlplane", api, "--id", "bench", "--listen", from, "--admin-listen", s.admin)...)
 	return s, err
 }
 
 // close ends both.
 func (s *signalbox) close() {
-	for _, p := range []*program{s.node, s.plane} {
+	for _, p := range []*program.Program{s.node, s.plane} {
 		if p != nil {
-			p.close()
+			p.Close()
 		}
 	}
 }
@@ -79,7 +80,7 @@ func putRoute(ctx context.Context, api, to string) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key), startPatience)
+	ctx, cancel := context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+key), program.Patience)
 	defer cancel()
 	_, err = signalboxv1.NewRouteServiceClient(conn).PutRoute(ctx, &signalboxv1.PutRouteRequest{Route: &signalboxv1.Route{
 		Name: "all", Match: &signalboxv1.Match{PathPrefix: "/user/name"}, Upstreams: []*signalboxv1.Upstream{{Url: "http://" + to}},
@@ -89,7 +90,7 @@ func putRoute(ctx context.Context, api, to string) error {
 
 // profile stores a CPU profile of the node, taken while load runs.
 func (s *signalbox) profile(ctx context.Context, file string, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, d+startPatience)
+	ctx, cancel := context.WithTimeout(ctx, d+program.Patience)
 	defer cancel()
 	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.admin, max(1, int(d.Seconds())))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -85,3 +85,19 @@ func TestAProcessThatIsNotThereIsAnError(t *testing.T) {
 		t.Errorf("a process that has ended used %v", d)
 	}
 }
+
+func TestEndedChildrenAreCounted(t *testing.T) {
+	before, err := EndedCPU(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done`)
+	if err := cmd.Run(); err != nil {
+		t.Skip("no shell:", err)
+	}
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	after, err := EndedCPU(os.Getpid())
+	if d := after - before - used; err != nil || d < -2*tick || d > 2*tick {
+		t.Errorf("a child used %v, and we count %v, %v", used, after-before, err)
+	}
+}

@@ -15,3 +15,6 @@ func Resident(int) (int64, error) { return 0, ErrSystem }
 
 // Load returns ErrSystem.
 func Load() (float64, error) { return 0, ErrSystem }
+
+// EndedCPU returns ErrSystem.
+func EndedCPU(int) (time.Duration, error) { return 0, ErrSystem }
