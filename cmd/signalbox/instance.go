@@ -93,7 +93,7 @@ file it cannot.`,
 	f := cmd.Flags()
 	f.StringVar(&i.url, "url", "", "what it does, as server://[KEY@]HOST:PORT/TARGET?PARAMETERS or client://…")
 	f.StringVar(&i.alias, "alias", "", "what people call it")
-	f.BoolVar(&i.restart, "restart", false, "have a stopped one started whenever `signalbox nodepass` is")
+	f.BoolVar(&i.restart, "restart", false, "have a stopped one started whenever \"signalbox nodepass\" is")
 	f.BoolVar(&i.stopped, "stopped", false, "it is not to run yet")
 	f.StringVar(&i.isolation, "isolation", "serve", "what a node does with it that has lost every control plane: serve on, or stop, so that no two ever run it")
 	f.StringSliceVar(&i.tags, "tag", nil, "tag, KEY=VALUE; may be repeated")

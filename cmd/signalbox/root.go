@@ -13,7 +13,8 @@ to any number of nodes; nodes carry the traffic and report what they carried.
 
 To try it all in one process:   signalbox up
 To run the parts:               signalbox etcd | controlplane | gateway | node
-To operate a cluster:           signalbox route | listener | nodes | key | events
+To operate a cluster:           signalbox route | listener | instance | nodes | key | events
+To take others' places:         signalbox chp | nodepass | import
 To keep it:                     signalbox backup | restore, and signalbox etcd status | ...
 
 Every flag can be given as an environment variable (--api-listen as
