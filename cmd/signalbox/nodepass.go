@@ -52,7 +52,7 @@ nodepass. Its one argument says what runs:
 	}
 	c := cmd.Flags()
 	c.StringVar(&f.data, "data-dir", "nodepass-data", "directory for everything that a master keeps")
-	c.StringVar(&f.grpc, "grpc-listen", "127.0.0.1:0", "address of a master's gRPC API, for "signalbox instance" and "signalbox import"; a port that is free if not given")
+	c.StringVar(&f.grpc, "grpc-listen", "127.0.0.1:0", "address of a master's gRPC API, for the operator's client; a port that is free if not given")
 	c.BoolVar(&f.newKey, "new-key", false, "make another API key in place of the master's, and print it: for when it is lost")
 	f.shown.add(c)
 	return cmd

@@ -37,7 +37,7 @@ func nodepassVariables(log *nodepassLog) (c tunnel.Config) {
 // runTunnel runs one end of a tunnel until ctx ends, as nodepass does where its
 // URL is one.
 func runTunnel(ctx context.Context, url string, c tunnel.Config, log *nodepassLog) error {
-	c.Lines, c.Log = func(l *signalboxv1.LogLine) { log.told(l, "") }, log.parts()
+	c.Lines = func(l *signalboxv1.LogLine) { log.told(l, "") }
 	s := tunnel.New(c)
 	s.Apply([]tunnel.Wanted{{Name: "tunnel", URL: url, Starts: 1, Incarnation: 1}})
 	if err := s.Run(ctx); !errors.Is(err, context.Cause(ctx)) {
