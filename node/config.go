@@ -63,8 +63,8 @@ type Config struct {
 	// error pages, must have and are shown, where a route does not say
 	// otherwise. Default: of the system's authorities, and none.
 	Upstreams certfile.Client
-	// Tunnels is how tunnel instances are run; its Node, Lines and Log are the
-	// node's own.
+	// Tunnels is how tunnel instances are run; its Node and Lines are the node's
+	// own.
 	Tunnels tunnel.Config
 	// Hold is how long requests that come before the node has a table wait for
 	// one, instead of being answered 503. Default: not at all.
