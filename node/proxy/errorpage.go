@@ -23,7 +23,8 @@ import (
 const (
 	pageTimeout = 5 * time.Second
 	maxPage     = 1 << 20
-	maxAsking   = 64 // at once, of one listener
+	maxAsking   = 64          // at once, of one listener
+	keepPage    = time.Minute // until it is asked for again
 )
 
 // pageFor is the header of a request for an error page. An error target that
@@ -43,8 +44,18 @@ type errorTarget struct {
 	asking chan struct{} // has room for those who may ask
 
 	mu   sync.Mutex
-	last map[int]*page // what it said, by status
+	kept map[int]keptPage // by status, for when it fails
 }
+
+// A keptPage is one that was asked for in nobody's name: what a page for one
+// client says of what was asked for is no other's business.
+type keptPage struct {
+	*page // nil while it is asked for
+	since time.Time
+}
+
+// nobodys is the path that kept pages are for.
+const nobodys = "/"
 
 // A page is the body of an answer, and the headers that say what it is.
 type page struct {
@@ -70,7 +81,7 @@ func compilePages(rec *signalboxv1.ErrorPages) (*errorPages, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.target = &errorTarget{url: at, last: map[int]*page{}, asking: make(chan struct{}, maxAsking)}
+		e.target = &errorTarget{url: at, kept: map[int]keptPage{}, asking: make(chan struct{}, maxAsking)}
 	}
 	return e, nil
 }
@@ -95,7 +106,7 @@ func (x *exchange) page(f *failure) *page {
 			return asked
 		}
 		x.front.handler.cfg.Log.Debug("no error page from the error target", "status", f.status, "err", err)
-		if stale := e.target.kept(f.status); stale != nil {
+		if stale := e.target.stale(f.status); stale != nil {
 			return stale
 		}
 	}
@@ -105,11 +116,34 @@ func (x *exchange) page(f *failure) *page {
 	return e.pages[0]
 }
 
-// kept is the page that the target last gave for a status.
-func (e *errorTarget) kept(status int) *page {
+// stale is the page that is kept for a status, nil for none.
+func (e *errorTarget) stale(status int) *page {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.last[status]
+	return e.kept[status].page
+}
+
+// due tells whether a page is to be kept anew, and has only one caller do so.
+func (e *errorTarget) due(status int, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old, ok := e.kept[status]
+	if ok && now.Sub(old.since) < keepPage {
+		return false
+	}
+	e.kept[status] = keptPage{old.page, now}
+	return true
+}
+
+// keep keeps a page, or, if there is none, what is kept until the next try.
+func (e *errorTarget) keep(status int, p *page) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p == nil {
+		e.kept[status] = keptPage{e.kept[status].page, time.Time{}}
+		return
+	}
+	e.kept[status] = keptPage{p, e.kept[status].since}
 }
 
 var (
@@ -117,7 +151,8 @@ var (
 	errPageSize = fmt.Errorf("it is over %d bytes", maxPage)
 )
 
-// ask gets the page for a status from the target.
+// ask gets the page for a status from the target, and before it, from time to
+// time, one to keep.
 func (e *errorTarget) ask(ctx context.Context, client *http.Client, status int, uri string) (*page, error) {
 	select {
 	case e.asking <- struct{}{}:
@@ -127,6 +162,18 @@ func (e *errorTarget) ask(ctx context.Context, client *http.Client, status int, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
+	if e.due(status, time.Now()) {
+		p, err := e.fetch(ctx, client, status, nobodys)
+		e.keep(status, p)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return e.fetch(ctx, client, status, uri)
+}
+
+// fetch asks the target for the page of a status, for what a client asked for.
+func (e *errorTarget) fetch(ctx context.Context, client *http.Client, status int, uri string) (*page, error) {
 	at := *e.url
 	at.Path = strings.TrimSuffix(at.Path, "/") + "/" + strconv.Itoa(status)
 	at.RawPath = ""
@@ -148,11 +195,7 @@ func (e *errorTarget) ask(ctx context.Context, client *http.Client, status int, 
 	if err != nil {
 		return nil, err
 	}
-	p := &page{body: bytes.Clone(body), contentType: res.Header.Get("Content-Type"), coding: res.Header.Get("Content-Encoding")}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.last[status] = p
-	return p, nil
+	return &page{body: bytes.Clone(body), contentType: res.Header.Get("Content-Type"), coding: res.Header.Get("Content-Encoding")}, nil
 }
 
 // withoutURL takes from an error the URL that was asked for: that of a page has

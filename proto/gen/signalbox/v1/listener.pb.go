@@ -198,8 +198,9 @@ type ErrorPages struct {
 	// by GET TARGET/STATUS?url=TARGET-OF-THE-REQUEST, without any header of the
 	// client's. Its body, of at most 1 MiB, is sent with its Content-Type and
 	// Content-Encoding, under the status of the failure. If it does not answer
-	// within 5 s, the page it last gave for the status is sent, and without one
-	// what pages has. Empty: nobody is asked.
+	// within 5 s, the page that it gave for the status and url=/ is sent, which
+	// it is asked for at most once a minute, and without one what pages has.
+	// Empty: nobody is asked.
 	Target        string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
