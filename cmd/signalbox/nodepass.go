@@ -120,7 +120,7 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 
 	// 3. what happens once it is there
 	opened, prepared := make(chan struct{}), make(chan *nodepassMaster, 1)
-	w.plane.opened, w.plane.until = opened, ctx // panels are told first that it ends
+	w.plane.opened, w.plane.until = opened, ctx.Done() // panels are told first that it ends
 	w.prepare = func(ctx context.Context, pl *plane) error {
 		m := &nodepassMaster{conn: pl.conn, key: p.admin, log: log}
 		if err := m.prepare(ctx, f.newKey); err != nil {
@@ -129,7 +129,10 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 		prepared <- m
 		return nil
 	}
-	w.ready = func(context.Context, *plane, *node.Node) {
+	stopped := func() {}
+	defer func() { stopped() }()
+	w.ready = func(ctx context.Context, _ *plane, _ *node.Node) {
+		stopped = notifyReady(ctx, parts)
 		log.say(slog.LevelInfo, "Master started: %s%s", u.addr, u.base())
 		close(opened)
 	}

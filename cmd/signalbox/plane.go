@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,11 +64,11 @@ type plane struct {
 	conn    grpc.ClientConnInterface // over the same; nil without a gateway
 	// opened is when the gateway begins to answer; nil is at once.
 	opened <-chan struct{}
-	// until ends the gateway, before all else where it ends earlier; nil is with
-	// all else.
-	until   context.Context //nolint:containedctx // it stands for a moment, and is handed to nobody
-	node    net.Listener    // the own way of a node in this process, when others need TLS
-	secure  *tls.Config     // of the gRPC API; nil in the clear
+	// until ends the gateway, where that is to be before all else ends; nil is
+	// with all else.
+	until   <-chan struct{}
+	node    net.Listener // the own way of a node in this process, when others need TLS
+	secure  *tls.Config  // of the gRPC API; nil in the clear
 	creds   credentials.TransportCredentials
 	metrics *metrics     // nil for none
 	failed  <-chan error // says that the store in this process has ended
@@ -238,11 +239,17 @@ func (pl *plane) run(ctx context.Context) error {
 // serve serves the gateway, and returns when ctx ends, or it cannot.
 func (pl *plane) serve(ctx context.Context) error {
 	serving, end := context.WithCancel(ctx)
-	defer end()
-	if pl.until != nil {
-		defer context.AfterFunc(pl.until, end)()
-	}
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-pl.until:
+			end()
+		case <-serving.Done():
+		}
+	})
 	err := serveHTTP(serving, pl.gateway, pl.api, pl.log)
+	end()
+	watching.Wait()
 	if err == nil {
 		<-ctx.Done() // others go on
 	}
