@@ -273,7 +273,7 @@ func (s *chpSystem) sendAndSee(t *testing.T, addr, request string, limit time.Du
 	}
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	_, _ = io.WriteString(conn, "GET "+chpHealth+" HTTP/1.1\r\nHost: x\r\n\r\n")
-	_, err := http.ReadResponse(in, nil) //nolint:bodyclose // the connection is closed
+	_, err := http.ReadResponse(in, nil)
 	var slow net.Error
 	switch {
 	case err == nil:

@@ -137,7 +137,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		text(w, http.StatusMethodNotAllowed, "Method not supported")
 		return
 	}
-	ctx, ok := h.asCaller(r)
+	ctx, ok := h.asCaller(r.Context(), r.Header)
 	if !ok {
 		w.WriteHeader(http.StatusForbidden)
 		return
@@ -151,12 +151,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 
 // asCaller returns the context of calls that are made in a request's name, and
 // false if it brings no key that it needs.
-func (h *Handler) asCaller(r *http.Request) (context.Context, bool) {
-	header := r.Header
+func (h *Handler) asCaller(ctx context.Context, header http.Header) (context.Context, bool) {
 	if h.cfg.AnonymousKey != "" {
 		header = http.Header{credential.RequestID: header[credential.RequestID]}
 	}
-	return credential.Outgoing(r.Context(), header, h.cfg.AnonymousKey)
+	return credential.Outgoing(ctx, header, h.cfg.AnonymousKey)
 }
 
 // method says what to do for a method, or nothing.
