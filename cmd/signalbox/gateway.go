@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -62,6 +63,9 @@ func (g *gatewayFlags) check(plaintext bool, log *slog.Logger) error {
 	if g.off() {
 		return nil
 	}
+	if err := g.config(log).NodePass.Check(); err != nil {
+		return &usageError{fmt.Errorf("--nodepass-prefix: %w", err)}
+	}
 	secure, err := g.secure(log)
 	if err != nil {
 		return err
@@ -103,7 +107,7 @@ func (g *gatewayFlags) listen(conn grpc.ClientConnInterface, plaintext bool, log
 	}
 	handler, err := gateway.New(conn, g.config(log))
 	if err != nil {
-		return nil, nil, &usageError{err}
+		return nil, nil, err
 	}
 	ln, err := listenAt("api-listen", g.addr)
 	if err != nil {
@@ -137,6 +141,9 @@ planes elsewhere. It keeps nothing: any number may run.`,
 			}
 			if g.off() {
 				return &usageError{errors.New("a gateway needs --api-listen")}
+			}
+			if err := g.check(plaintext, log); err != nil {
+				return err
 			}
 			creds, err := to.config()
 			if err != nil {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +56,28 @@ func TestACertificateThatCannotBeReadIsReplacedByOneMadeHere(t *testing.T) {
 	}
 	if said := out.String(); !strings.Contains(said, "\x1b[31mERROR\x1b[0m  Certificate load failed") || strings.Count(said, "\n") != 1 {
 		t.Errorf("it says %q", said)
+	}
+}
+
+func TestAPrefixThatIsAnothersIsRefusedBeforeAnythingIsStarted(t *testing.T) {
+	for _, args := range []string{"up --nodepass-prefix /v1/x", "gateway --nodepass-prefix /docs", "nodepass master://127.0.0.1:1/v1"} {
+		dir := t.TempDir()
+		root := newRoot()
+		var said bytes.Buffer
+		root.SetErr(&said)
+		root.SetOut(io.Discard)
+		args := strings.Fields(args)
+		if args[0] != "gateway" {
+			args = append(args, "--data-dir", dir)
+		}
+		root.SetArgs(args)
+		err := root.ExecuteContext(t.Context())
+		if err == nil || !strings.Contains(said.String()+err.Error(), "another API's") {
+			t.Errorf("%q: %v, %s", args, err, said.String())
+		}
+		if _, err := os.Stat(filepath.Join(dir, "etcd")); err == nil {
+			t.Errorf("%q started an etcd", args)
+		}
 	}
 }
 

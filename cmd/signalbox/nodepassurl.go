@@ -99,5 +99,5 @@ func (u *nodepassURL) config() nodepass.Config {
 // byMasterURL has what is wrong with flags, which there are none of, said of
 // the URL.
 func byMasterURL(text string) string {
-	return strings.ReplaceAll(text, "--api-listen ", "the URL's address ")
+	return strings.NewReplacer("--api-listen ", "the URL's address ", "--nodepass-prefix: ", "").Replace(text)
 }

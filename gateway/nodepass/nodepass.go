@@ -68,6 +68,12 @@ type Config struct {
 	patience, poll, most time.Duration
 }
 
+// Check says what is wrong with a prefix, before there is a handler.
+func (c Config) Check() error {
+	_, err := prefixes(c.Prefixes)
+	return err
+}
+
 // version is that of NodePass whose API this is, as GET /info says it. Panels
 // choose by it what they offer: what 1.14 has is here.
 const version = "v1.14.0"
