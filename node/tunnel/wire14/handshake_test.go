@@ -218,3 +218,29 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// Somebody else at the client's address was faster.
+func TestAClientThatIsNotTheFirstSaysSo(t *testing.T) {
+	ln := listen(t)
+	cfg := config(t, "", 0)
+	cfg.Dial = dialTo(ln.Addr().String())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, text := range []string{response(200, "application/json", `{"flow":"-","max":8,"tls":"0","type":"0"}`), "\x00\x00\x00\x01"} {
+			c, err := ln.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(c, text)
+			_, _ = io.ReadAll(c)
+			_ = c.Close()
+		}
+	}()
+	_, err := Dial(t.Context(), cfg)
+	if err == nil || !strings.Contains(err.Error(), "another connection from this address") {
+		t.Error(err)
+	}
+	<-done
+}
