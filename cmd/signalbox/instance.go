@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -171,6 +172,7 @@ func newInstanceGet() *cobra.Command {
 				}
 				return c.print(cmd.OutOrStdout(), answer, func(w io.Writer) {
 					instanceTable(w, []*signalboxv1.Instance{answer.GetInstance()})
+					runTable(w, answer.GetInstance().GetObserved().GetRuns())
 				})
 			})
 		},
@@ -221,6 +223,25 @@ func instanceTable(w io.Writer, instances []*signalboxv1.Instance) {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", i.GetName(), orDash(i.GetAlias()), instanceState(o.GetState()),
 			orDash(strings.Join(nodes, " ")), tunnelurl.Redact(i.GetUrl()), i.GetMeta().GetRevision(),
 			n.GetTcpReceived(), n.GetTcpSent(), n.GetUdpReceived(), n.GetUdpSent(), orDash(o.GetReason()))
+	}
+}
+
+// runTable is how an instance stands on its nodes.
+func runTable(w io.Writer, runs []*signalboxv1.InstanceRun) {
+	if len(runs) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(w, "\nNODE\tSTATE\tMODE\tWIRE\tPING\tPOOL\tTCP\tUDP\tREASON")
+	for _, r := range runs {
+		mode, ping := "", ""
+		if r.GetMode() != signalboxv1.InstanceMode_INSTANCE_MODE_UNSPECIFIED {
+			mode = strings.ToLower(strings.TrimPrefix(r.GetMode().String(), "INSTANCE_MODE_"))
+		}
+		if r.GetPing() != nil {
+			ping = r.GetPing().AsDuration().Round(10 * time.Microsecond).String()
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", r.GetNode(), instanceState(r.GetState()), orDash(mode), orDash(r.GetWire()),
+			orDash(ping), r.GetPool(), r.GetTcpConnections(), r.GetUdpSessions(), orDash(r.GetReason()))
 	}
 }
 
