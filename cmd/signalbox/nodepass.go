@@ -16,9 +16,6 @@ import (
 // be it.
 const nodepassName = "nodepass"
 
-// nodepassGrace is how long tunnelled connections may take to end at a stop.
-const nodepassGrace = time.Second
-
 // nodepassFlags are those of `signalbox nodepass` beside its URL.
 type nodepassFlags struct {
 	data   string
@@ -114,7 +111,7 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 	}
 	w.node = node.Config{
 		ID: nodepassName, Version: version, Listeners: map[string]node.Listener{},
-		DrainTimeout: nodepassGrace, StateDir: filepath.Join(f.data, "node"), Log: parts,
+		DrainTimeout: -1, StateDir: filepath.Join(f.data, "node"), Log: parts,
 		Tunnels: nodepassVariables(log),
 	}
 
