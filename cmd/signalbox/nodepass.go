@@ -83,43 +83,15 @@ func runNodePass(cmd *cobra.Command, args []string, f *nodepassFlags) error {
 
 // master serves until ctx ends.
 func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepassLog) error {
-	// 1. what was asked for, before anything is there
 	log.say(slog.LevelDebug, "Init log level: %s", log.level())
-	secure, err := u.secure(log)
+	w, err := f.whole(u, log)
 	if err != nil {
 		return err
 	}
-	p := &planeFlags{
-		id: nodepassName, grpc: f.grpc, plaintext: true, lease: 5 * time.Second, reports: time.Second,
-		gateway: gatewayFlags{addr: u.addr, wait: 5 * time.Second, nodepass: nodepassGateway{u.config(), secure}},
-	}
-	parts := log.parts()
-	w := &whole{log: parts}
-	if err := f.keep(p, w); err != nil {
-		return err
-	}
-	if w.plane, err = p.check(parts); err != nil {
-		return err
-	}
-
-	// 2. what it consists of
-	if w.shown, err = f.shown.listen(nodepassName, true, parts); err != nil {
-		return err
-	}
-	w.open = func(ctx context.Context) (*store, error) {
-		return openEmbedded(ctx, filepath.Join(f.data, "etcd"), parts)
-	}
-	w.node = node.Config{
-		ID: nodepassName, Version: version, Listeners: map[string]node.Listener{},
-		DrainTimeout: -1, StateDir: filepath.Join(f.data, "node"), Log: parts,
-		Tunnels: nodepassVariables(log),
-	}
-
-	// 3. what happens once it is there
 	opened, prepared := make(chan struct{}), make(chan *nodepassMaster, 1)
 	w.plane.opened, w.plane.until = opened, ctx.Done() // panels are told first that it ends
 	w.prepare = func(ctx context.Context, pl *plane) error {
-		m := &nodepassMaster{conn: pl.conn, key: p.admin, log: log}
+		m := &nodepassMaster{conn: pl.conn, key: pl.flags.admin, log: log}
 		if err := m.prepare(ctx, f.newKey); err != nil {
 			return err
 		}
@@ -129,7 +101,7 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 	stopped := func() {}
 	defer func() { stopped() }()
 	w.ready = func(ctx context.Context, _ *plane, _ *node.Node) {
-		stopped = notifyReady(ctx, parts)
+		stopped = notifyReady(ctx, w.log)
 		log.say(slog.LevelInfo, "Master started: %s%s", u.addr, u.base())
 		close(opened)
 	}
@@ -143,6 +115,39 @@ func (f *nodepassFlags) master(ctx context.Context, u *nodepassURL, log *nodepas
 	})
 	easeCollection()
 	return w.shown.with(ctx, w.run)
+}
+
+// whole is the control plane, the gateway and the node of a master. Of addresses
+// only that of metrics is bound yet.
+func (f *nodepassFlags) whole(u *nodepassURL, log *nodepassLog) (*whole, error) {
+	secure, err := u.secure(log)
+	if err != nil {
+		return nil, err
+	}
+	p := &planeFlags{
+		id: nodepassName, grpc: f.grpc, plaintext: true, lease: 5 * time.Second, reports: time.Second,
+		gateway: gatewayFlags{addr: u.addr, wait: 5 * time.Second, nodepass: nodepassGateway{u.config(), secure}},
+	}
+	parts := log.parts()
+	w := &whole{log: parts}
+	if err := f.keep(p, w); err != nil {
+		return nil, err
+	}
+	if w.plane, err = p.check(parts); err != nil {
+		return nil, err
+	}
+	if w.shown, err = f.shown.listen(nodepassName, true, parts); err != nil {
+		return nil, err
+	}
+	w.open = func(ctx context.Context) (*store, error) {
+		return openEmbedded(ctx, filepath.Join(f.data, "etcd"), parts)
+	}
+	w.node = node.Config{
+		ID: nodepassName, Version: version, Listeners: map[string]node.Listener{}, // no public traffic
+		DrainTimeout: -1, StateDir: filepath.Join(f.data, "node"), Log: parts,
+		Tunnels: nodepassVariables(log),
+	}
+	return w, nil
 }
 
 // keep makes the directory and the secrets that are this process's own.
