@@ -23,20 +23,31 @@ func CPU(pid int) (time.Duration, error) {
 
 // FamilyCPU returns the CPU time that a process and its living descendants
 // have used.
-func FamilyCPU(pid int) (time.Duration, error) {
-	sum, err := CPU(pid)
+func FamilyCPU(pid int) (sum time.Duration, err error) {
+	each, err := FamilyCPUs(pid)
+	for _, d := range each {
+		sum += d
+	}
+	return sum, err
+}
+
+// FamilyCPUs returns the CPU time that a process and each of its descendants
+// have used, by their ids. A descendant that has ended and was not waited for
+// has used nothing.
+func FamilyCPUs(pid int) (map[int]time.Duration, error) {
+	own, err := CPU(pid)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	all, err := family(pid)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	each := map[int]time.Duration{pid: own}
 	for _, p := range all[1:] {
-		d, _ := clock(p) // one that has just ended counts for nothing
-		sum += d
+		each[p], _ = clock(p)
 	}
-	return sum, nil
+	return each, nil
 }
 
 // clock reads the clock of a process, which counts all of its threads, dead

@@ -117,13 +117,24 @@ func Version(ctx context.Context, pattern *regexp.Regexp, name string, args ...s
 	return string(m[1]), nil
 }
 
-// FreeAddr is a loopback address nobody listens on now.
-func FreeAddr(ctx context.Context) (string, error) {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// FreeAddr is a loopback address nobody listens on now, neither for TCP nor for
+// UDP.
+func FreeAddr(ctx context.Context) (addr string, err error) {
+	for range 20 { // most are free for both
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr = ln.Addr().String()
+		udp, taken := new(net.ListenConfig).ListenPacket(ctx, "udp", addr)
+		if taken == nil {
+			return addr, errors.Join(udp.Close(), ln.Close())
+		}
+		if err := ln.Close(); err != nil {
+			return "", err
+		}
 	}
-	return ln.Addr().String(), ln.Close()
+	return "", fmt.Errorf("no port is free for TCP and UDP; the last was of %s", addr)
 }
 
 // Pin returns the command that binds another to a core, empty where there is
