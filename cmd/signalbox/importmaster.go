@@ -22,7 +22,10 @@ const maxImport = 64 << 20
 // An oldMaster is a NodePass master whose instances are taken over.
 type oldMaster struct {
 	list, key string
-	client    *http.Client
+	// shown is list for people: without the password that a proxy before the
+	// master may ask for.
+	shown  string
+	client *http.Client
 }
 
 // newOldMaster reads where a master is: its URL with or without the "/v1" that
@@ -46,7 +49,7 @@ func newOldMaster(raw, key string, files certfile.Client) (*oldMaster, error) {
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--old-ca: %w", err)}
 	}
-	return &oldMaster{list: u.String(), key: key, client: &http.Client{
+	return &oldMaster{list: u.String(), shown: u.Redacted(), key: key, client: &http.Client{
 		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: secure, DisableKeepAlives: true},
 		Timeout:   importTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -88,11 +91,11 @@ func (m *oldMaster) instances(ctx context.Context) ([]oldInstance, error) {
 	case res.StatusCode == http.StatusUnauthorized:
 		return nil, errors.New("the master refuses its key: give another by --old-key-file or SIGNALBOX_OLD_KEY")
 	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the master answers %s at %s: give the path its API has, as /api/v1", res.Status, m.list)
+		return nil, fmt.Errorf("the master answers %s at %s: give the path its API has, as /api/v1", res.Status, m.shown)
 	}
 	var all []oldInstance
 	if err := json.Unmarshal(body, &all); err != nil {
-		return nil, fmt.Errorf("what the master answers at %s is no list of instances: give the path its API has, as /api/v1", m.list)
+		return nil, fmt.Errorf("what the master answers at %s is no list of instances: give the path its API has, as /api/v1", m.shown)
 	}
 	all = slices.DeleteFunc(all, func(o oldInstance) bool { return strings.Contains(o.ID, "*") }) // its key
 	slices.SortFunc(all, func(a, b oldInstance) int { return cmp.Compare(a.ID, b.ID) })
