@@ -37,7 +37,7 @@ func everyParameter(u tunnelurl.URL) map[string]string {
 	all := map[string]string{
 		"log": u.Log, "mode": strconv.Itoa(u.Mode), "wire": string(u.Wire), "type": "0",
 		"dial": text(u.Source, "auto"), "slot": strconv.Itoa(u.Slots),
-		"rate": strconv.FormatInt(u.Rate/bytesPerMegabit, 10), "read": read,
+		"rate": strconv.FormatInt(u.Megabits(), 10), "read": read,
 		"proxy": flag(u.Proxy), "notcp": flag(u.NoTCP), "noudp": flag(u.NoUDP), "block": text(u.Block, "0"),
 		"max": strconv.Itoa(u.Max),
 	}
@@ -48,9 +48,6 @@ func everyParameter(u tunnelurl.URL) map[string]string {
 	}
 	return all
 }
-
-// bytesPerMegabit is how many bytes a second one of "rate" is.
-const bytesPerMegabit = 125_000
 
 // text is s, or what stands for none.
 func text(s, none string) string {

@@ -19,6 +19,9 @@ const (
 // megabit is how many bytes per second one of "rate" is.
 const megabit = 125_000
 
+// Megabits is Rate as "rate" has it.
+func (u URL) Megabits() int64 { return u.Rate / megabit }
+
 // parameters takes those over that are known. NodePass takes any value for most
 // of them, so only what would make an instance something else than was asked
 // for is an error.
