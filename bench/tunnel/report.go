@@ -115,7 +115,7 @@ func (l *lab) report(run outcome.Run) error {
 		}
 		o.Tables = append(o.Tables, t)
 	}
-	t := outcome.Table{Title: "Short connections", Header: header([]string{"way", "processes"}, "CPU each, µs", "a second")}
+	t := outcome.Table{Title: "Short connections", Header: header([]string{"way", "forwarded by"}, "CPU each, µs", "a second")}
 	for _, group := range groups {
 		for _, p := range l.points(group, "connections", func(w *way) []measured { return w.visits }) {
 			t.Rows = append(t.Rows, append([]string{p.Way, p.Group}, p.cells(1e6)...))

@@ -23,8 +23,8 @@ const key = "a-key-for-one-benchmark-run"
 // and its wire is the client's too; no parameters are a single end.
 var ours = []struct{ name, group, wire, parameters string }{
 	{"single end", one, "", ""},
-	{"wire=1.4", clear, "1.4", "&tls=0"},
-	{"wire=1.14", clear, "1.14", "&tls=0"},
+	{"wire=1.4", chain, "1.4", "&tls=0"},
+	{"wire=1.14", chain, "1.14", "&tls=0"},
 	{"wire=signalbox", sealed, "signalbox", ""},
 	{"wire=1.14, tls=1", sealed, "1.14", "&tls=1"},
 }

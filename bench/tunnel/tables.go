@@ -9,7 +9,7 @@ import (
 
 // udp is the table of datagrams, with its points.
 func (l *lab) udp() (t outcome.Table, data []point) {
-	t = outcome.Table{Title: "Datagrams, there and back", Header: []string{"way", "processes", "bytes",
+	t = outcome.Table{Title: "Datagrams, there and back", Header: []string{"way", "forwarded by", "bytes",
 		"CPU each, µs", "in socat's", "a second", "in socat's", "core busy", fmt.Sprintf("lost at %d a second", offered)}}
 	for _, size := range sizes {
 		for _, group := range groups {
@@ -42,7 +42,7 @@ type idlePoint struct {
 
 // idleTable is the table of idle connections, with its points.
 func (l *lab) idleTable() (t outcome.Table, data []idlePoint) {
-	t = outcome.Table{Title: "Idle connections", Header: []string{"way", "processes", "connections", "memory without, MiB", "memory with, MiB", "a connection, KiB"}}
+	t = outcome.Table{Title: "Idle connections", Header: []string{"way", "forwarded by", "connections", "memory without, MiB", "memory with, MiB", "a connection, KiB"}}
 	for _, w := range l.ways {
 		if w.idle == nil {
 			continue
@@ -54,8 +54,7 @@ func (l *lab) idleTable() (t outcome.Table, data []idlePoint) {
 	return t, data
 }
 
-// panels are the picture: of TCP 16 connections up, which differ least from
-// round to round.
+// panels are the picture: of TCP 16 connections up, of datagrams the small ones.
 func (l *lab) panels(data []point) (all []plot.Panel) {
 	bars := func(title, what, group string, value func(point) float64) {
 		b := plot.Bars{Title: title}
@@ -71,8 +70,8 @@ func (l *lab) panels(data []point) (all []plot.Panel) {
 	cpu := func(p point) float64 { return p.Each }
 	rate := func(p point) float64 { return p.Rate }
 	for _, group := range groups {
-		bars("CPU seconds a GiB, "+group, "tcp 16, up", group, cpu)
-		bars("GiB a second, "+group, "tcp 16, up", group, rate)
+		bars("TCP, 16 up: CPU seconds a GiB, "+group, "tcp 16, up", group, cpu)
+		bars("TCP, 16 up: GiB a second, "+group, "tcp 16, up", group, rate)
 	}
 	for _, group := range groups {
 		bars("Connections a second, "+group, "connections", group, rate)
@@ -80,13 +79,18 @@ func (l *lab) panels(data []point) (all []plot.Panel) {
 	for _, group := range groups {
 		bars("Datagrams of 100 bytes a second, "+group, "udp 100", group, rate)
 	}
-	idle := plot.Bars{Title: "Memory of an idle connection, KiB"}
-	for _, w := range l.ways {
-		if w.idle != nil {
-			idle.Bars = append(idle.Bars, plot.Bar{Name: map[string]string{one: "1: ", clear: "2: ", sealed: "2, TLS: "}[w.group] + w.name, Ours: w.ours, Value: w.idle.each()})
+	for _, group := range groups {
+		idle := plot.Bars{Title: "Memory of an idle connection, KiB, " + group}
+		for _, w := range l.ways {
+			if w.group == group && w.idle != nil {
+				idle.Bars = append(idle.Bars, plot.Bar{Name: w.name, Ours: w.ours, Value: w.idle.each()})
+			}
+		}
+		if len(idle.Bars) > 0 {
+			all = append(all, idle)
 		}
 	}
-	return append(all, idle)
+	return all
 }
 
 // notes say what was compared, and what was not.

@@ -11,12 +11,12 @@ import (
 // The groups: within one, all do the same work.
 const (
 	one    = "one process"
-	clear  = "two processes, in the clear"
-	sealed = "two processes, encrypted between them"
+	chain  = "a chain of two"
+	sealed = "an encrypted chain"
 )
 
 // groups are all, in order.
-var groups = []string{one, clear, sealed}
+var groups = []string{one, chain, sealed}
 
 // The peers' names in every group.
 const (
