@@ -55,7 +55,7 @@ func opened(t *testing.T, cfg Config, more ...*knowing) (address string, all cha
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRun(cfg.withDefaults(), Wanted{Name: "one"}, u, account.New().Begin("one", 1, 1), &tail{})
+	r := newRun(cfg.withDefaults(), Wanted{Name: "one"}, u, account.New().Begin("one", 1, 1))
 	all = make(chan handed, 100)
 	servers := map[tunnelurl.Wire]Server{}
 	for _, w := range []tunnelurl.Wire{tunnelurl.Signalbox, tunnelurl.V1_4, tunnelurl.V1_14} {

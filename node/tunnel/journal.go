@@ -31,7 +31,6 @@ type journal struct {
 	instance, node string
 	least          slog.Level // above every other for none at all
 	sink           func(*signalboxv1.LogLine)
-	tail           *tail
 
 	mu     sync.Mutex // guards what follows
 	topics map[string]*topic
@@ -47,7 +46,7 @@ type topic struct {
 }
 
 // newJournal returns the journal of an instance.
-func newJournal(cfg Config, instance, level string, t *tail) *journal {
+func newJournal(cfg Config, instance, level string) *journal {
 	least, ok := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[level]
@@ -58,7 +57,7 @@ func newJournal(cfg Config, instance, level string, t *tail) *journal {
 		least = slog.LevelInfo
 	}
 	return &journal{
-		instance: instance, node: cfg.Node, least: least, sink: cfg.Lines, tail: t,
+		instance: instance, node: cfg.Node, least: least, sink: cfg.Lines,
 		topics: map[string]*topic{}, users: rate.NewLimiter(rate.Every(often), burst),
 	}
 }
@@ -71,11 +70,9 @@ func (j *journal) say(l slog.Level, text string) {
 	if !j.enabled(l) {
 		return
 	}
-	line := &signalboxv1.LogLine{
+	j.sink(&signalboxv1.LogLine{
 		Instance: j.instance, Node: j.node, Time: timestamppb.Now(), Level: levelOf(l), Text: clean(text),
-	}
-	j.tail.add(line)
-	j.sink(line)
+	})
 }
 
 // repeat logs what is tried again and again, such as a retry: what is the same

@@ -12,13 +12,9 @@ import (
 
 // noted returns a journal and what it has logged.
 func noted(level string) (*journal, func() []string) {
-	t := &tail{}
-	return newJournal(Config{Lines: func(*signalboxv1.LogLine) {}}, "one", level, t), func() (texts []string) {
-		for _, l := range t.lines() {
-			texts = append(texts, l.GetText())
-		}
-		return texts
-	}
+	var texts []string
+	return newJournal(Config{Lines: func(l *signalboxv1.LogLine) { texts = append(texts, l.GetText()) }}, "one", level),
+		func() []string { return texts }
 }
 
 func TestWhatIsTriedAgainIsLoggedOnceAMinute(t *testing.T) {
@@ -78,15 +74,5 @@ func TestALineIsOneLine(t *testing.T) {
 	}
 	if got := clean(strings.Repeat("ä", 3000)); len(got) > maxText {
 		t.Errorf("%d bytes", len(got))
-	}
-}
-
-func TestATailIsBounded(t *testing.T) {
-	j, lines := noted("info")
-	for range 3 * maxTail {
-		j.say(slog.LevelInfo, "x")
-	}
-	if n := len(lines()); n > maxTail || n < maxTail/2 {
-		t.Errorf("%d lines", n)
 	}
 }

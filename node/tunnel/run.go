@@ -37,10 +37,9 @@ type run struct {
 	// meanwhile must not turn an end of a tunnel into something else. keep's
 	// goroutine alone has it.
 	mode signalboxv1.InstanceMode
-	// spoken is the wire that worked, of a client that was not told which;
-	// misses are failures of it since. keep's goroutine alone has them.
+	// spoken is the wire that worked last, of a client that was not told which;
+	// ours stays. keep's goroutine alone has it.
 	spoken tunnelurl.Wire
-	misses int
 	// worked says that there was a session.
 	worked atomic.Bool
 
@@ -49,9 +48,9 @@ type run struct {
 }
 
 // newRun returns a run of what is wanted.
-func newRun(cfg Config, w Wanted, u tunnelurl.URL, inst *account.Instance, t *tail) *run {
+func newRun(cfg Config, w Wanted, u tunnelurl.URL, inst *account.Instance) *run {
 	return &run{
-		cfg: cfg, want: w, url: u, inst: inst, log: newJournal(cfg, w.Name, u.Log, t),
+		cfg: cfg, want: w, url: u, inst: inst, log: newJournal(cfg, w.Name, u.Log),
 		carrier: &carry.Carrier{In: carry.NewRate(u.Rate), Out: carry.NewRate(u.Rate), Idle: u.Idle, UDPIdle: cfg.UDPIdle},
 		slots:   &carry.Slots{Most: int64(u.Slots)},
 		targets: &carry.Targets{Addresses: u.Targets, Source: u.Source},

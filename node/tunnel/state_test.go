@@ -186,14 +186,3 @@ func TestAClientLeavesThePortToAServerOfItsNode(t *testing.T) {
 	m.state("client", running)
 	m.state("server", running)
 }
-
-func TestATailKeepsTheLastLines(t *testing.T) {
-	m, users := alone(t, "127.0.0.1:1", "log=info")
-	lines := m.Tail("one")
-	if len(lines) < 2 || lines[0].GetText() != "Client started: "+users+"/127.0.0.1:1" || lines[0].GetInstance() != "one" {
-		t.Errorf("%v", lines)
-	}
-	m.Apply(nil)
-	m.report("one", "ended", func(r *signalboxv1.InstanceReport) bool { return r.GetRun() == nil })
-	m.until("it is forgotten", func() bool { return m.Tail("one") == nil })
-}

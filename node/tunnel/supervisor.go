@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"signalbox/node/tunnel/account"
-	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/tunnelurl"
 )
 
@@ -21,7 +20,6 @@ type Supervisor struct {
 	wanted map[string]Wanted // by name; nil before the first Apply
 	parsed map[string]parsed // of each wanted
 	coming map[string]bool   // see Expect
-	tails  map[string]*tail  // the last lines of every instance that is wanted, or runs
 	live   map[string]*task  // Run's to change
 }
 
@@ -44,7 +42,7 @@ type task struct {
 func New(cfg Config) *Supervisor {
 	return &Supervisor{
 		cfg: cfg.withDefaults(), book: account.New(), wake: make(chan struct{}, 1),
-		tails: map[string]*tail{}, live: map[string]*task{},
+		live: map[string]*task{},
 	}
 }
 
@@ -118,11 +116,6 @@ func (s *Supervisor) reconcile(ctx context.Context, ended chan<- string) (begun 
 			begun++
 		}
 	}
-	for name := range s.tails {
-		if _, ok := s.wanted[name]; !ok && s.live[name] == nil {
-			delete(s.tails, name)
-		}
-	}
 	return begun
 }
 
@@ -131,10 +124,7 @@ func (s *Supervisor) begin(ctx context.Context, w Wanted, p parsed, ended chan<-
 	ctx, stop := context.WithCancel(ctx)
 	t := &task{want: w, inst: s.book.Begin(w.Name, w.Incarnation, w.Starts), stop: stop}
 	s.live[w.Name] = t
-	if s.tails[w.Name] == nil {
-		s.tails[w.Name] = &tail{}
-	}
-	r := newRun(s.cfg, w, p.url, t.inst, s.tails[w.Name])
+	r := newRun(s.cfg, w, p.url, t.inst)
 	r.served = s.served
 	go func() { // Run waits for what is sent on ended
 		defer stop()
@@ -163,18 +153,6 @@ func (s *Supervisor) served(port string) bool {
 // Reader returns reports of all instances for one stream to a control plane;
 // see account.Book.
 func (s *Supervisor) Reader() *account.Reader { return s.book.Reader() }
-
-// Tail returns the last lines of an instance that is wanted here, the oldest
-// first.
-func (s *Supervisor) Tail(name string) []*signalboxv1.LogLine {
-	s.mu.Lock()
-	t := s.tails[name]
-	s.mu.Unlock()
-	if t == nil {
-		return nil
-	}
-	return t.lines()
-}
 
 // Open is how many connections and sessions run on the node now.
 func (s *Supervisor) Open() (n int64) {
