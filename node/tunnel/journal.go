@@ -20,7 +20,7 @@ const (
 	maxText = 4096
 	// again is how long the same line is not repeated.
 	again = time.Minute
-	// often and burst bound lines about users, which anybody can cause.
+	// often and burst bound lines that anybody can cause.
 	often = 5 * time.Second
 	burst = 20
 )
@@ -34,9 +34,18 @@ type journal struct {
 
 	mu     sync.Mutex // guards what follows
 	topics map[string]*topic
-	users  *rate.Limiter
-	hushed int // lines about users that were left out since the last
+	// users are those who are served; strangers knock at the tunnel's port, and
+	// must not keep lines about users out.
+	users, strangers crowd
 }
+
+// A crowd is who can cause lines at will.
+type crowd struct {
+	bound  *rate.Limiter
+	hushed int // lines that were left out since the last
+}
+
+func newCrowd() crowd { return crowd{bound: rate.NewLimiter(rate.Every(often), burst)} }
 
 // A topic is what may be said again and again.
 type topic struct {
@@ -58,7 +67,7 @@ func newJournal(cfg Config, instance, level string) *journal {
 	}
 	return &journal{
 		instance: instance, node: cfg.Node, least: least, sink: cfg.Lines,
-		topics: map[string]*topic{}, users: rate.NewLimiter(rate.Every(often), burst),
+		topics: map[string]*topic{}, users: newCrowd(), strangers: newCrowd(),
 	}
 }
 
@@ -107,32 +116,38 @@ func (j *journal) over(about string) {
 }
 
 // user logs a line that every user can cause, not more often than is good.
-func (j *journal) user(l slog.Level, text string) {
+func (j *journal) user(l slog.Level, text string) { j.bounded(&j.users, l, text) }
+
+// wire logs what a wire says. Warnings are about strangers and what they send,
+// and worse is about clients that come and go, so both are bounded.
+func (j *journal) wire(l slog.Level, text string) {
+	switch {
+	case l >= slog.LevelError:
+		j.bounded(&j.users, l, text)
+	case l >= slog.LevelWarn:
+		j.bounded(&j.strangers, l, text)
+	default:
+		j.say(l, text)
+	}
+}
+
+// bounded logs a line that some can cause at will, not more often than is good.
+func (j *journal) bounded(c *crowd, l slog.Level, text string) {
 	if !j.enabled(l) {
 		return
 	}
 	if l > slog.LevelDebug {
 		j.mu.Lock()
-		if !j.users.Allow() {
-			j.hushed++
+		if !c.bound.Allow() {
+			c.hushed++
 			j.mu.Unlock()
 			return
 		}
-		if j.hushed > 0 {
-			text += fmt.Sprintf(" (and %d more like it)", j.hushed)
+		if c.hushed > 0 {
+			text += fmt.Sprintf(" (and %d more like it)", c.hushed)
 		}
-		j.hushed = 0
+		c.hushed = 0
 		j.mu.Unlock()
-	}
-	j.say(l, text)
-}
-
-// wire logs what a wire says. Warnings are about strangers and what they send,
-// mostly, so those are bounded.
-func (j *journal) wire(l slog.Level, text string) {
-	if l >= slog.LevelWarn {
-		j.user(l, text)
-		return
 	}
 	j.say(l, text)
 }

@@ -54,6 +54,17 @@ func TestUsersCannotFloodTheLog(t *testing.T) {
 	})
 }
 
+func TestStrangersDoNotHideWhatGoesWrongForUsers(t *testing.T) {
+	j, lines := noted("info")
+	for range 10 * burst {
+		j.wire(slog.LevelWarn, "who is that")
+	}
+	j.user(slog.LevelWarn, "target unreachable")
+	if got := lines(); len(got) != burst+1 || got[burst] != "target unreachable" {
+		t.Errorf("%d lines: %q", len(got), got)
+	}
+}
+
 func TestLinesAreOfTheLevelThatIsAskedFor(t *testing.T) {
 	for level, want := range map[string]string{
 		"debug": "DEBUG INFO WARN ERROR", "info": "INFO WARN ERROR", "warn": "WARN ERROR", "error": "ERROR", "none": "",
