@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 )
 
-// reasonOf says for people what went wrong.
+// reasonOf says for people what went wrong. The same failure is always the same
+// text: the port that this side happened to have is left out of it.
 func reasonOf(err error) string {
 	var name *net.DNSError
 	if errors.As(err, &name) {
@@ -37,5 +39,30 @@ func reasonOf(err error) string {
 	case op.Op == "dial" && errors.Is(err, os.ErrDeadlineExceeded) || op.Op == "dial" && op.Timeout():
 		return fmt.Sprintf("cannot reach %s: no answer", at)
 	}
-	return err.Error()
+	return stable(err.Error(), err)
+}
+
+// stable cuts the ports that differ each time out of an error's text, wherever
+// in it they are: the near one of what was dialled, and the far one of what was
+// accepted. One cannot tell which it was, so that only the far host remains.
+func stable(text string, err error) string {
+	if op, ok := err.(*net.OpError); ok { //nolint:errorlint // each is looked at
+		head := net.OpError{Op: op.Op, Net: op.Net, Source: op.Source, Addr: op.Addr, Err: errors.New("")}
+		short := net.OpError{Op: op.Op, Net: op.Net, Err: head.Err}
+		if op.Op == "dial" || op.Op == "listen" {
+			short.Addr = op.Addr // as it was asked for
+		} else if ip := ipOf(op.Addr); ip.IsValid() {
+			short.Addr = &net.IPAddr{IP: ip.AsSlice(), Zone: ip.Zone()}
+		}
+		text = strings.ReplaceAll(text, head.Error(), short.Error())
+	}
+	switch e := err.(type) { //nolint:errorlint // each is looked at
+	case interface{ Unwrap() error }:
+		return stable(text, e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			text = stable(text, one)
+		}
+	}
+	return text
 }
