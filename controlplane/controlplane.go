@@ -131,7 +131,7 @@ func (cp *ControlPlane) Run(ctx context.Context, endpoints ...Endpoint) error {
 	g.Go(func() error { return cp.keys.Run(gctx) })
 	g.Go(func() error { return cp.forget(gctx) })
 	g.Go(func() error {
-		a := assign.New(assign.Config{Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Log: cp.config.Log})
+		a := assign.New(assign.Config{Store: cp.config.Records, Replica: cp.replica, Nodes: cp.nodes, Runs: cp.runs, Log: cp.config.Log})
 		return a.Run(gctx, cp.lead)
 	})
 

@@ -164,14 +164,16 @@ func (t *tunnels) would() []tunnel.Wanted {
 	return wanted
 }
 
-// watch looks whether somebody feeds the node, until ctx ends.
+// watchFeed looks whether somebody feeds the node, until ctx ends. What counts
+// is when the feeder was asked that has answered, so that a process that was
+// frozen for a while does not take what it finds in its sockets for news.
 func (n *Node) watchFeed(ctx context.Context) {
 	clock := time.NewTicker(isolated / 10)
 	defer clock.Stop()
-	var fed time.Time
 	for {
-		if slices.ContainsFunc(n.status().ControlPlanes, func(c feed.ControlPlane) bool { return c.Feeds }) {
-			fed = time.Now()
+		var fed time.Time
+		if c := n.client.Load(); c != nil {
+			fed = c.Fed()
 		}
 		n.tunnels.isolate(time.Since(fed) > isolated)
 		select {

@@ -31,6 +31,9 @@ const (
 	// unheard is how long a node that nobody has heard of since this replica
 	// began to lead is waited for: it may be connecting.
 	unheard = 10 * time.Second
+	// settle is how long after an instance was taken away a node may take to say
+	// that it ended it: a few reports.
+	settle = 3 * time.Second
 	// batch is how many assignments one transaction writes at most.
 	batch = 32
 	// storeTimeout bounds one transaction.
@@ -49,8 +52,9 @@ type Config struct {
 		Commit(ctx context.Context, txn store.Txn) (store.Revision, error)
 	}
 	Replica *replica.Replica
-	// Nodes is who is there.
+	// Nodes is who is there, Runs what they say they run.
 	Nodes *observe.Nodes
+	Runs  *observe.Instances
 	Log   *slog.Logger
 }
 
@@ -89,15 +93,17 @@ func pause(ctx context.Context, d time.Duration) {
 
 // work assigns until it leads no more.
 func (a *Assigner) work(ctx context.Context, over <-chan struct{}) {
-	t := term{Assigner: a, began: a.now(), lost: map[string]time.Time{}}
+	t := term{Assigner: a, began: a.now(), lost: map[string]time.Time{}, taken: map[string]taken{}}
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
-	var seen uint64
+	var seen, run uint64
 	var before *replica.View // of the last turn, nil when there is another reason for one
 	for {
 		view, next := a.Replica.Now()
 		var moved <-chan struct{}
 		_, seen, moved = a.Nodes.Changed(seen)
+		_, ran, ended := a.Runs.Changed(run)
+		run = ran
 		if view != nil && concerns(before, view) {
 			t.turn(ctx, view)
 		}
@@ -105,6 +111,8 @@ func (a *Assigner) work(ctx context.Context, over <-chan struct{}) {
 		select {
 		case <-next:
 		case <-moved:
+			before = nil
+		case <-ended:
 			before = nil
 		case <-clock.C:
 			before = nil
@@ -139,12 +147,20 @@ type term struct {
 	began time.Time
 	// lost is since when nodes have been seen to be.
 	lost map[string]time.Time
+	// taken is when instances were seen to be taken away from all nodes.
+	taken map[string]taken
+}
+
+// taken is a write that took an instance away, and when it was seen.
+type taken struct {
+	rev  store.Revision
+	seen time.Time
 }
 
 // turn writes what is to change in a view.
 func (t *term) turn(ctx context.Context, view *replica.View) {
 	assigned, orphans := assignments(view)
-	instances := instances(view, assigned)
+	instances := t.instances(view, assigned)
 	anew := schedule.Decide(instances, t.nodes(view, instances))
 	names := slices.Sorted(maps.Keys(anew))
 	for some := range slices.Chunk(names, batch) {
@@ -170,6 +186,21 @@ func (t *term) turn(ctx context.Context, view *replica.View) {
 		}
 		t.commit(ctx, txn)
 	}
+}
+
+// settling reports whether a node may not have heard yet that it lost an
+// instance, or may have ended it and not have said so.
+func (t *term) settling(view *replica.View, name string) bool {
+	r := view.Get(store.Key{Kind: store.KindAssignment, Name: name})
+	if r == nil {
+		delete(t.taken, name)
+		return false // nobody ever had it
+	}
+	if t.taken[name].rev != r.Modified {
+		t.taken[name] = taken{r.Modified, t.now()}
+	}
+	at := store.Version{Epoch: view.Version.Epoch, Revision: r.Modified}
+	return t.now().Sub(t.taken[name].seen) < settle || len(t.Nodes.Standing(at).Lagging) > 0
 }
 
 // commit makes the changes of txn. What was changed by others meanwhile is
@@ -209,10 +240,15 @@ func assignments(view *replica.View) (nodes map[string][]string, orphans []strin
 	return nodes, orphans
 }
 
-func instances(view *replica.View, nodes map[string][]string) []schedule.Instance {
+func (t *term) instances(view *replica.View, nodes map[string][]string) []schedule.Instance {
 	var all []schedule.Instance
 	view.Ascend(store.KindInstance, "", "", func(r *store.Record) bool {
-		all = append(all, schedule.Instance{Instance: r.Message.(*signalboxv1.Instance), Nodes: nodes[r.Name]})
+		i := schedule.Instance{Instance: r.Message.(*signalboxv1.Instance), Nodes: nodes[r.Name]}
+		for _, run := range t.Runs.Runs(r.Name, int64(r.Created)) {
+			i.Running = append(i.Running, run.Node)
+		}
+		i.Settling = len(i.Nodes) == 0 && t.settling(view, r.Name)
+		all = append(all, i)
 		return true
 	})
 	return all
@@ -248,14 +284,23 @@ func (t *term) nodes(view *replica.View, instances []schedule.Instance) []schedu
 		known[n.Name] = true
 		all = append(all, n)
 	}
-	if waited := now.Sub(t.began); waited < unheard {
-		for _, i := range instances {
-			for _, name := range i.Nodes {
-				if !known[name] {
-					known[name] = true
-					all = append(all, schedule.Node{Name: name})
-				}
+	// Those that nobody has heard of may be connecting, for a while; then they
+	// count as lost since they last were seen to be, or this began.
+	for _, i := range instances {
+		for _, name := range slices.Concat(i.Nodes, i.Running) {
+			if known[name] {
+				continue
 			}
+			known[name] = true
+			since, ok := t.lost[name]
+			if !ok {
+				since = t.began
+			}
+			n := schedule.Node{Name: name}
+			if away := now.Sub(since); away >= unheard {
+				n.Lost = away
+			}
+			all = append(all, n)
 		}
 	}
 	return all

@@ -28,16 +28,17 @@ type world struct {
 	keeper  *mem.Keeper
 	replica *replica.Replica
 	nodes   *observe.Nodes
+	runs    *observe.Instances
 }
 
 func begin(t *testing.T, keeper *mem.Keeper) *world {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	w := &world{keeper: keeper, replica: replica.New(keeper, log), nodes: observe.NewNodes()}
+	w := &world{keeper: keeper, replica: replica.New(keeper, log), nodes: observe.NewNodes(), runs: observe.NewInstances()}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{}, 2)
 	go func() { _ = w.replica.Run(ctx); done <- struct{}{} }()
-	a := assign.New(assign.Config{Store: keeper, Replica: w.replica, Nodes: w.nodes, Log: log})
+	a := assign.New(assign.Config{Store: keeper, Replica: w.replica, Nodes: w.nodes, Runs: w.runs, Log: log})
 	go func() {
 		if err := a.Run(ctx, always); !errors.Is(err, context.Canceled) {
 			t.Errorf("it ended with %v", err)

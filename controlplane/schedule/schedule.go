@@ -19,7 +19,7 @@ import (
 
 // IsolationWait is how long a node must have been lost before an instance that
 // never runs twice is given to another: by then the node, which hears nothing
-// any more, has ended it.
+// any more, has ended it. A node that is there must have said that it ended it.
 const IsolationWait = 15 * time.Second
 
 // A Node is one that is known, live or lost.
@@ -38,6 +38,11 @@ type Node struct {
 type Instance struct {
 	*signalboxv1.Instance
 	Nodes []string
+	// Running are the nodes that said they run it and not that they ended it.
+	Running []string
+	// Settling says that it was taken away from all nodes just now, and that one
+	// may not have heard of it, or not have said that it ended it.
+	Settling bool
 }
 
 // Decide returns the nodes of every instance that is to be assigned anew, in
@@ -116,7 +121,7 @@ func (d *decision) decide(i Instance) []string {
 	for _, name := range i.Nodes {
 		d.place(name, used, -1)
 	}
-	if len(may) == 0 {
+	if len(may) == 0 || i.GetIsolation() == signalboxv1.Isolation_ISOLATION_STOP && (i.Settling || d.mayRun(i)) {
 		return nil
 	}
 	best := slices.MinFunc(may, func(a, b *Node) int {
@@ -144,7 +149,7 @@ func (d *decision) stays(i Instance, may []*Node) ([]string, bool) {
 	case slices.ContainsFunc(may, func(m *Node) bool { return m.Name == name }):
 		return []string{name}, !n.Draining || !other
 	case n == nil:
-		return nil, false // forgotten
+		return nil, false // nobody knows it any more
 	case n.Live:
 		return nil, false // it may not run it any more
 	case n.Lost == 0:
@@ -156,6 +161,16 @@ func (d *decision) stays(i Instance, may []*Node) ([]string, bool) {
 	return i.Nodes, len(may) == 0
 }
 
+// mayRun reports whether a node may run an instance still: it was taken away
+// from one that has not said that it ended it, or nobody can say.
+func (d *decision) mayRun(i Instance) bool {
+	held := func(name string) bool {
+		n := d.nodes[name]
+		return n != nil && (n.Live || n.Lost < IsolationWait)
+	}
+	return slices.ContainsFunc(i.Running, held) || slices.ContainsFunc(i.Nodes, held)
+}
+
 // every returns all nodes that an instance may run on. One that is lost keeps
 // it: it may be serving.
 func (d *decision) every(i Instance) []string {
@@ -164,6 +179,13 @@ func (d *decision) every(i Instance) []string {
 		has := slices.Contains(i.Nodes, n.Name)
 		if matches(i.GetPlacement(), n) && (n.Live && !n.Draining || has && !n.Live) {
 			to = append(to, n.Name)
+		}
+	}
+	if len(to) == 0 { // there are only those that drain
+		for _, n := range d.nodes {
+			if n.Live && matches(i.GetPlacement(), n) {
+				to = append(to, n.Name)
+			}
 		}
 	}
 	slices.Sort(to)

@@ -38,6 +38,9 @@ func TestWhereAnInstanceRuns(t *testing.T) {
 	stopped, isolated := instance(nil, "a"), instance(nil, "a")
 	stopped.Wanted = signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED
 	isolated.Isolation = signalboxv1.Isolation_ISOLATION_STOP
+	leaving, settling := instance(nil), instance(nil)
+	leaving.Isolation, leaving.Running = signalboxv1.Isolation_ISOLATION_STOP, []string{"a"}
+	settling.Isolation, settling.Settling = signalboxv1.Isolation_ISOLATION_STOP, true
 	every, labelled := &signalboxv1.Placement{Every: true}, &signalboxv1.Placement{Labels: []string{"edge", "eu=yes"}}
 	stays := []string{"stays"}
 	for name, c := range map[string]struct {
@@ -58,11 +61,18 @@ func TestWhereAnInstanceRuns(t *testing.T) {
 		"it leaves a node that drains":                       {instance(nil, "a"), []schedule.Node{draining("a"), live("b")}, []string{"b"}},
 		"it stays on a node that drains if there is no more": {instance(nil, "a"), []schedule.Node{draining("a"), draining("b")}, stays},
 		"a node that drains is better than none":             {instance(nil), []schedule.Node{draining("a")}, []string{"a"}},
-		"labels choose":                                      {instance(labelled), []schedule.Node{live("a", "edge"), live("b", "edge", "eu")}, []string{"b"}},
-		"it leaves a node that has lost its label":           {instance(labelled, "a"), []schedule.Node{live("a", "edge")}, nil},
-		"names choose":                                       {instance(&signalboxv1.Placement{Nodes: []string{"b"}}), []schedule.Node{live("a"), live("b")}, []string{"b"}},
-		"every node":                                         {instance(every, "c"), []schedule.Node{live("a"), draining("b"), lost("c", time.Hour), lost("d", 1)}, []string{"a", "c"}},
-		"every node with the labels":                         {instance(&signalboxv1.Placement{Every: true, Labels: []string{"edge=yes"}}), []schedule.Node{live("a"), live("b", "edge")}, []string{"b"}},
+		"one that never runs twice is first taken away":      {isolated, []schedule.Node{draining("a"), live("b")}, nil},
+		"and not given to another while it may run":          {leaving, []schedule.Node{draining("a"), live("b")}, stays},
+		"nor while its node is lost only shortly":            {leaving, []schedule.Node{lost("a", 14*time.Second), live("b")}, stays},
+		"but when that cannot be any more":                   {leaving, []schedule.Node{lost("a", 15*time.Second), live("b")}, []string{"b"}},
+		"nor before all have heard that it was taken away":   {settling, []schedule.Node{live("a"), live("b")}, stays},
+		"one whose node nobody has heard of counts its time": {isolated, []schedule.Node{lost("a", 10*time.Second), live("b")}, stays},
+		"every node that drains, where there are no others":  {instance(every), []schedule.Node{draining("a"), draining("b"), lost("c", 1)}, []string{"a", "b"}},
+		"labels choose": {instance(labelled), []schedule.Node{live("a", "edge"), live("b", "edge", "eu")}, []string{"b"}},
+		"it leaves a node that has lost its label": {instance(labelled, "a"), []schedule.Node{live("a", "edge")}, nil},
+		"names choose":               {instance(&signalboxv1.Placement{Nodes: []string{"b"}}), []schedule.Node{live("a"), live("b")}, []string{"b"}},
+		"every node":                 {instance(every, "c"), []schedule.Node{live("a"), draining("b"), lost("c", time.Hour), lost("d", 1)}, []string{"a", "c"}},
+		"every node with the labels": {instance(&signalboxv1.Placement{Every: true, Labels: []string{"edge=yes"}}), []schedule.Node{live("a"), live("b", "edge")}, []string{"b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, moved := schedule.Decide([]schedule.Instance{c.i}, c.nodes)["i"]
@@ -94,7 +104,7 @@ func TestInstancesWithOnePortGoToDifferentNodes(t *testing.T) {
 }
 
 // Whatever happens: an instance for one node is on one, that may have it; it
-// leaves a node only for a reason; and deciding again changes nothing.
+// leaves a node only for a reason; and deciding again changes nothing more.
 func TestDecisionsStand(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := []string{"a", "b", "c", "d"}
@@ -110,6 +120,12 @@ func TestDecisionsStand(t *testing.T) {
 		for k := range rapid.IntRange(1, 6).Draw(t, "instances") {
 			i := instance(&signalboxv1.Placement{Every: rapid.Bool().Draw(t, "every")})
 			i.Name = fmt.Sprint(k)
+			if rapid.Bool().Draw(t, "isolated") {
+				i.Isolation = signalboxv1.Isolation_ISOLATION_STOP
+			}
+			if rapid.Bool().Draw(t, "running") {
+				i.Running = []string{rapid.SampledFrom(names).Draw(t, "on")}
+			}
 			if rapid.Bool().Draw(t, "labelled") {
 				i.Placement.Labels = []string{"zone=x"}
 			}
@@ -123,6 +139,13 @@ func TestDecisionsStand(t *testing.T) {
 			to, moved := anew[all[k].GetName()]
 			if !moved {
 				continue
+			}
+			if all[k].GetIsolation() == signalboxv1.Isolation_ISOLATION_STOP && !all[k].GetPlacement().GetEvery() && len(to) > 0 {
+				for _, name := range append(all[k].Running, all[k].Nodes...) {
+					if n := nodes[slices.Index(names, name)]; name != to[0] && (n.Live || n.Lost < schedule.IsolationWait) {
+						t.Fatalf("%s was given to %v while %s may run it", all[k].GetName(), to, name)
+					}
+				}
 			}
 			all[k].Nodes = to
 			if !all[k].GetPlacement().GetEvery() && len(to) > 1 {
@@ -138,8 +161,17 @@ func TestDecisionsStand(t *testing.T) {
 				}
 			}
 		}
+		// What must not run twice moves in two steps.
+		for k := range all {
+			if to, moved := schedule.Decide(all, nodes)[all[k].GetName()]; moved {
+				if all[k].GetIsolation() != signalboxv1.Isolation_ISOLATION_STOP || len(all[k].Nodes) > 0 {
+					t.Fatalf("%s was decided again: %v", all[k].GetName(), to)
+				}
+				all[k].Nodes = to
+			}
+		}
 		if again := schedule.Decide(all, nodes); len(again) > 0 {
-			t.Fatalf("decided again: %v", slices.Collect(maps.Keys(again)))
+			t.Fatalf("decided a third time: %v", slices.Collect(maps.Keys(again)))
 		}
 	})
 }

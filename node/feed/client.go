@@ -118,6 +118,7 @@ type Client struct {
 	draining atomic.Bool
 	renewals atomic.Int64 // calls of Renew
 	status   atomic.Pointer[Status]
+	fed      atomic.Pointer[time.Time]
 	// changed has an element when draining or renewals may have changed.
 	changed chan struct{}
 }

@@ -251,7 +251,8 @@ func passed(at *time.Time, now time.Time) bool {
 func (l *loop) attempt(streams context.Context, k *link) {
 	l.last++
 	ctx, cancel := context.WithCancelCause(streams)
-	a := &attempt{number: l.last, addr: k.addr, host: k.host, out: newOutbox(), cancel: cancel}
+	a := &attempt{number: l.last, addr: k.addr, host: k.host, out: newOutbox(), cancel: cancel,
+		fed: func(at time.Time) { l.client.fed.Store(&at) }}
 	l.attempts[a.number], k.stream = a, a.number
 	go func() {
 		defer cancel(nil)

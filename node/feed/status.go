@@ -1,6 +1,10 @@
 package feed
 
-import signalboxv1 "signalbox/proto/gen/signalbox/v1"
+import (
+	"time"
+
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+)
 
 // A Status is how a client stands. It must not be changed.
 type Status struct {
@@ -44,11 +48,24 @@ func (c *Client) Status() Status {
 	return s
 }
 
+// Fed is when the control plane that feeds the node was last known to be there:
+// the moment at which a probe was sent that it answered. Zero when none ever did.
+// It is asked each second, so that this is newer while all is well.
+func (c *Client) Fed() time.Time {
+	if at := c.fed.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
 // publish makes the client's status that of the loop. When readiness changed,
 // all control planes are told.
 func (l *loop) publish() {
 	s := l.status()
 	l.client.status.Store(s)
+	for number, a := range l.attempts {
+		a.feeds.Store(number == l.machine.asked)
+	}
 	if ready := l.client.ready(); ready != l.ready {
 		l.ready = ready
 		l.log.Info("readiness changed", "ready", ready, "reason", l.client.Status().Reason)

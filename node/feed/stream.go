@@ -41,6 +41,10 @@ type attempt struct {
 	cancel     context.CancelCauseFunc
 	// heard says that something came since the last probe was due.
 	heard atomic.Bool
+	// feeds says that the stream was asked to feed, and does. fed is told when
+	// the last probe was sent that it answered meanwhile.
+	feeds atomic.Bool
+	fed   func(time.Time)
 	// told is told why the attempt ended, nil if nobody is. Set before it ends.
 	told func(error)
 	// welcomed says that the control plane answered. The loop's.
@@ -112,19 +116,27 @@ func (a *attempt) watch(ctx context.Context, t timing, peer healthv1.HealthClien
 		case <-ctx.Done():
 			return
 		}
-		if !a.heard.Swap(false) && !alive(ctx, t.probeTimeout, peer) {
+		feeds, sent := a.feeds.Load(), time.Now()
+		if a.heard.Swap(false) && !feeds {
+			continue
+		}
+		switch answered, alive := ask(ctx, t.probeTimeout, peer); {
+		case !alive:
 			a.cancel(errFrozen)
 			return
+		case answered && feeds:
+			a.fed(sent)
 		}
 	}
 }
 
-// alive reports whether a peer answers. Any answer will do.
-func alive(ctx context.Context, timeout time.Duration, peer healthv1.HealthClient) bool {
+// ask reports whether a peer answers a probe, and whether it is taken for alive:
+// any answer will do for that, an error too.
+func ask(ctx context.Context, timeout time.Duration, peer healthv1.HealthClient) (answered, alive bool) {
 	probe, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := peer.Check(probe, &healthv1.HealthCheckRequest{})
-	return err == nil || status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil
+	return err == nil, err == nil || status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil
 }
 
 // why is the reason why a call ended: ours, if we ended it.
