@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"signalbox/node/tunnel/link"
@@ -17,52 +18,65 @@ import (
 const (
 	// dialTimeout bounds one attempt to have a session.
 	dialTimeout = 30 * time.Second
-	// maxMisses is how often a server may refuse what it spoke before, until it
-	// is found out anew what it speaks. One that spoke ours is told the key in
-	// no other way, whatever it does.
-	maxMisses = 3
+	// proofs is how often in a row a server must close what it was not told
+	// anything on, or leave it unanswered, until it is taken for one of 1.4. A
+	// proxy whose server is about to begin does that as well.
+	proofs = 3
 )
 
 // dial makes one attempt to have a session with the server. Where the URL does
-// not say what that speaks, it is tried, and remembered when it works: our own
-// introduction is answered by our own, with an error of HTTP by 1.13 and later,
-// and not at all by 1.4.
+// not say what that speaks, ours is tried first each time: our own introduction
+// is answered by our own, with an error of HTTP by 1.13 and later, and not at
+// all by 1.4, which takes several tries to believe. A server that spoke ours is
+// told the key in no other way, whatever it does.
 func (r *run) dial(ctx context.Context) (link.Session, error) {
 	if r.url.Wire != tunnelurl.Auto {
 		s, _, err := r.dialWire(ctx, r.url.Wire, 0)
 		return s, err
 	}
-	wire := r.spoken
-	if wire == "" {
-		wire = tunnelurl.Signalbox
+	need := proofs
+	if r.spoken == tunnelurl.V1_4 {
+		need = 1 // it has the key already, and may not be kept from its client for long
 	}
-	known := r.spoken != ""
-	s, p, err := r.dialWire(ctx, wire, r.cfg.Silence)
-	if err != nil && !known && ctx.Err() == nil {
+	for n := 1; ; n++ {
+		s, p, err := r.dialWire(ctx, tunnelurl.Signalbox, r.cfg.Silence)
+		if err == nil {
+			r.spoken = tunnelurl.Signalbox
+			return s, nil
+		}
+		if ctx.Err() != nil || r.spoken == tunnelurl.Signalbox {
+			return nil, err
+		}
 		switch p.verdict() {
 		case tunnelurl.V1_14:
-			wire = tunnelurl.V1_14
-			s, _, err = r.dialWire(ctx, wire, 0)
+			return r.fallBack(ctx, tunnelurl.V1_14)
 		case tunnelurl.V1_4:
 			// Such a server takes nobody for a while after it was disappointed.
-			wire = tunnelurl.V1_4
-			r.log.say(slog.LevelDebug, "The server does not introduce itself: trying wire 1.4")
+			r.log.detail("The server does not answer our introduction (%d of %d times)", n, need)
 			if !pause(ctx, r.cfg.Retry) {
 				return nil, context.Cause(ctx)
 			}
-			s, _, err = r.dialWire(ctx, wire, 0)
+			if n >= need {
+				return r.fallBack(ctx, tunnelurl.V1_4)
+			}
+		default:
+			return nil, err
 		}
 	}
+}
+
+// fallBack makes one attempt in a wire that tells the key to whoever answers,
+// and says so.
+func (r *run) fallBack(ctx context.Context, w tunnelurl.Wire) (link.Session, error) {
+	r.log.repeat(slog.LevelWarn, "fallback", fmt.Sprintf("The server at %s does not speak as Signalbox does: falling back to wire %s, "+
+		"which sends the key so that others can read it, and where nothing but tls at the server protects what is carried. "+
+		"If the server is a Signalbox, say wire=signalbox and change the key; if it is NodePass, say wire=%s", r.url.Tunnel, w, w))
+	s, _, err := r.dialWire(ctx, w, 0)
+	r.spoken = ""
 	if err == nil {
-		r.spoken, r.misses = wire, 0
-		return s, nil
+		r.spoken = w
 	}
-	if known && wire != tunnelurl.Signalbox && p.reached() {
-		if r.misses++; r.misses >= maxMisses {
-			r.spoken = ""
-		}
-	}
-	return nil, err
+	return s, err
 }
 
 // dialWire makes one attempt in one wire. A server that says nothing for silence
@@ -103,11 +117,12 @@ func (r *run) serverName() string {
 	return host
 }
 
-// A probe looks at what the server answers first. It is safe for concurrent
+// A probe looks at how the server answers first. It is safe for concurrent
 // use.
 type probe struct {
 	mu        sync.Mutex // guards what follows
 	connected bool
+	reset     bool // the connection was cut, as none is that a server closes
 	first     []byte
 }
 
@@ -129,20 +144,13 @@ func (p *probe) watch(c net.Conn, silence time.Duration) net.Conn {
 	return w
 }
 
-// reached says whether anybody was.
-func (p *probe) reached() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.connected
-}
-
 // verdict is what a server speaks that did not take our introduction; empty if
 // that cannot be the reason.
 func (p *probe) verdict() tunnelurl.Wire {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case !p.connected:
+	case !p.connected, p.reset:
 		return ""
 	case len(p.first) == 0:
 		return tunnelurl.V1_4
@@ -171,7 +179,24 @@ func (w *watched) Read(b []byte) (int, error) {
 		w.told = len(w.probe.first) >= telling
 		w.probe.mu.Unlock()
 	}
+	w.failed(err)
 	return n, err
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	n, err := w.Conn.Write(b)
+	w.failed(err)
+	return n, err
+}
+
+// failed looks at why something did: neither our own end of it nor the server's
+// is a reset.
+func (w *watched) failed(err error) {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		w.probe.mu.Lock()
+		w.probe.reset = true
+		w.probe.mu.Unlock()
+	}
 }
 
 // CloseWrite ends the sending direction.

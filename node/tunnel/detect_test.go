@@ -13,6 +13,7 @@ import (
 
 	"signalbox/node/tunnel"
 	"signalbox/node/tunnel/link"
+	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 	"signalbox/proto/tunnelurl"
 )
 
@@ -79,8 +80,8 @@ func TestAClientFindsOutWhatItsServerSpeaks(t *testing.T) {
 	}{
 		"ours, with another key": {func(c net.Conn, _ string) { _, _ = io.WriteString(c, "signalbox/1\nno\n") }, "", "signalbox"},
 		"1.14":                   {func(c net.Conn, _ string) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, "", "signalbox 1.14"},
-		"1.4, which closes":      {func(net.Conn, string) {}, "", "signalbox 1.4"},
-		"1.4, which is silent":   {func(c net.Conn, _ string) { _, _ = io.Copy(io.Discard, c) }, "", "signalbox 1.4"},
+		"1.4, which closes":      {func(net.Conn, string) {}, "", "signalbox signalbox signalbox 1.4"},
+		"1.4, which is silent":   {func(c net.Conn, _ string) { _, _ = io.Copy(io.Discard, c) }, "", "signalbox signalbox signalbox 1.4"},
 		"what the URL says":      {func(net.Conn, string) {}, "&wire=1.14", "1.14"},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -103,6 +104,74 @@ func TestAClientFindsOutWhatItsServerSpeaks(t *testing.T) {
 			if got := strings.Join(a.tried[:n], " "); got != c.want {
 				t.Errorf("tried %v; want %v first", a.tried, c.want)
 			}
+		})
+	}
+}
+
+// What a proxy does while its server begins, or a server that has too many
+// strangers, is no proof that the key may be told.
+func TestAServerIsNotTakenFor14ByChance(t *testing.T) {
+	const closes, resets, ours = "closes", "resets", "ours"
+	turns := []string{closes, closes, resets, closes, closes, ours, closes, resets, ours, closes, closes, resets}
+	var mu sync.Mutex
+	seen := 0
+	door := answers(t, func(c net.Conn, _ string) {
+		mu.Lock()
+		turn := turns[seen%len(turns)]
+		seen++
+		mu.Unlock()
+		switch turn {
+		case resets:
+			_ = c.(*net.TCPConn).SetLinger(0)
+		case ours:
+			_, _ = io.WriteString(c, "signalbox/1\nno\n")
+		}
+	})
+	a := &attempts{}
+	m := boot(t, tunnel.Config{Retry: 5 * time.Millisecond, Silence: 10 * time.Second, Wires: map[tunnelurl.Wire]tunnel.Wire{
+		tunnelurl.Signalbox: a.wire("signalbox", "signalbox/1\n"), tunnelurl.V1_4: a.wire("1.4", "k\n"),
+	}})
+	m.Apply([]tunnel.Wanted{{Name: "one", URL: "client://k@" + door + "/127.0.0.1:1?mode=2"}})
+	m.until("it has tried often", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen >= 2*len(turns)
+	})
+	m.stop()
+	if all := strings.Join(a.tried, " "); strings.Contains(all, "1.4") {
+		t.Errorf("the key went to a stranger: %s", all)
+	}
+}
+
+// A client that was talked into less returns to ours as soon as it can, and does
+// not make a 1.4 server wait.
+func TestALesserWireLastsNoLongerThanItsSession(t *testing.T) {
+	for _, wire := range []string{"1.4", "1.14"} {
+		t.Run(wire, func(t *testing.T) {
+			t.Parallel()
+			m := boot(t, tunnel.Config{Wires: tunnel.Wires(), Retry: 50 * time.Millisecond})
+			door := free(t)
+			lesser := tunnel.Wanted{Name: "server", URL: "server://secret@" + door + "/" + free(t) + "?mode=1&wire=" + wire}
+			client := tunnel.Wanted{Name: "client", URL: "client://secret@" + door + "/127.0.0.1:1?mode=2&log=debug"}
+			m.Apply([]tunnel.Wanted{lesser, client})
+			m.report("client", "speaks it", func(r *signalboxv1.InstanceReport) bool {
+				return r.GetRun().GetState() == running && r.GetRun().GetWire() == wire
+			})
+			if all := strings.Join(m.logged(), "\n"); !strings.Contains(all, "WARN The server at "+door+" does not speak as Signalbox does: falling back to wire "+wire) {
+				t.Error("that is not said")
+			}
+			lesser.Starts = 2
+			m.Apply([]tunnel.Wanted{lesser, client})
+			m.until("it speaks the lesser one again", func() bool {
+				return strings.Count(strings.Join(m.logged(), "\n"), "INFO Tunnel handshaked: "+door+", wire "+wire) >= 2
+			})
+			if all := strings.Join(m.logged(), "\n"); wire == "1.4" && !strings.Contains(all, "(1 of 1 times)") {
+				t.Error("a 1.4 server is made to wait")
+			}
+			m.Apply([]tunnel.Wanted{{Name: "server", URL: strings.TrimSuffix(lesser.URL, "&wire="+wire), Starts: 2}, client})
+			m.report("client", "speaks ours", func(r *signalboxv1.InstanceReport) bool {
+				return r.GetRun().GetState() == running && r.GetRun().GetWire() == "signalbox"
+			})
 		})
 	}
 }

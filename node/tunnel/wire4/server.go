@@ -166,6 +166,7 @@ var (
 func (s *Server) hasKey(conn *link.Conn) error {
 	want := maskOf(s.cfg.Secret).line(s.cfg.Secret)
 	got := make([]byte, 0, len(want))
+	_, _ = conn.Peek(1) // takes all that has come: closing with more of it unread would be a reset
 	for len(got) < len(want) {
 		var b [1]byte // what follows the key is the session's
 		if _, err := io.ReadFull(conn, b[:]); err != nil {
