@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -42,28 +41,8 @@ func (t *Targets) UDP(ctx context.Context) (*UDPTarget, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &UDPTarget{c.(*net.UDPConn), len(t.Addresses) > 1}, nil
+	return newUDPTarget(c.(*net.UDPConn), len(t.Addresses) > 1)
 }
-
-// A UDPTarget is a socket that is connected to a target.
-type UDPTarget struct {
-	*net.UDPConn
-	// others says that there are more targets.
-	others bool
-}
-
-// Read returns the next datagram. Where there are others it ends when nobody is
-// at this target, so that the user's next session is with one of those.
-func (t *UDPTarget) Read(p []byte) (int, error) {
-	n, err := t.UDPConn.Read(p)
-	if t.others && errors.Is(err, syscall.ECONNREFUSED) {
-		return n, fmt.Errorf("target %s: %w", t.RemoteAddr(), errNobody)
-	}
-	return n, err
-}
-
-// errNobody says that a target's machine refuses datagrams.
-var errNobody = errors.New("connection refused")
 
 // dial tries all once, beginning with the one whose turn it is.
 func (t *Targets) dial(ctx context.Context, network string) (net.Conn, error) {

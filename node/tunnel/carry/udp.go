@@ -11,8 +11,12 @@ import (
 	"signalbox/node/tunnel/link"
 )
 
-// datagrams are buffers that any datagram fits into.
-var datagrams = sync.Pool{New: func() any { return new([link.MaxDatagram + 1]byte) }}
+// A Side that says how long its next datagram is, when it has come, lets nobody
+// hold a buffer before that. Only who calls Read calls Next, which may say more
+// than there will be.
+type announcing interface {
+	Next() (size int, err error)
+}
 
 // A Side of UDP: every Read returns one datagram and every Write is one.
 type Side interface {
@@ -51,26 +55,64 @@ func (c *Carrier) UDP(ctx context.Context, near, far Side, received, sent Count,
 
 // copyUDP copies one direction until its source ends, and says how that did.
 func copyUDP(ctx context.Context, dst, src Side, limit *Rate, count Count, dropped func(error)) error {
-	buf := datagrams.Get().(*[link.MaxDatagram + 1]byte)
-	defer datagrams.Put(buf)
 	for {
-		n, err := src.Read(buf[:])
-		if errors.Is(err, syscall.ECONNREFUSED) { // nobody took one that was sent before
-			dropped(err)
-			continue
-		}
-		if err != nil {
+		err := copyDatagram(ctx, dst, src, limit, count)
+		var lost *lostError
+		switch {
+		case errors.As(err, &lost):
+			dropped(lost.error)
+		case err != nil:
 			return err
 		}
-		if err := limit.Wait(ctx, n); err != nil {
-			return err
-		}
-		if _, err := dst.Write(buf[:n]); errors.Is(err, net.ErrClosed) || errors.Is(err, link.ErrEnded) {
-			return err
-		} else if err != nil {
-			dropped(err)
-			continue
-		}
-		count(n)
 	}
+}
+
+// A lostError is why a datagram was lost, and the session goes on.
+type lostError struct{ error }
+
+// copyDatagram copies one. It holds a buffer only from when that has come, where
+// the source can say so: most users say nothing most of the time.
+func copyDatagram(ctx context.Context, dst, src Side, limit *Rate, count Count) error {
+	size := link.MaxDatagram
+	if a, ok := src.(announcing); ok {
+		var err error
+		if size, err = a.Next(); err != nil {
+			return refused(err)
+		}
+	}
+	buf, done := room(size)
+	defer done()
+	n, err := src.Read(buf)
+	if err != nil {
+		return refused(err)
+	}
+	if err := limit.Wait(ctx, n); err != nil {
+		return err
+	}
+	if _, err := dst.Write(buf[:n]); errors.Is(err, net.ErrClosed) || errors.Is(err, link.ErrEnded) {
+		return err
+	} else if err != nil {
+		return &lostError{err}
+	}
+	count(n)
+	return nil
+}
+
+// refused is what an error of reading is: it may be of a datagram that was sent
+// before, which nobody took.
+func refused(err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return &lostError{err}
+	}
+	return err
+}
+
+// room returns a buffer for a datagram of a size, and what gives it back.
+func room(size int) (buf []byte, done func()) {
+	if size <= sip {
+		b := sips.Get().(*[sip]byte)
+		return b[:], func() { sips.Put(b) }
+	}
+	b := gulps.Get().(*[gulp]byte)
+	return b[:], func() { gulps.Put(b) }
 }

@@ -19,6 +19,11 @@ type datagrams struct {
 	queue chan []byte
 	gone  chan struct{}
 	once  sync.Once
+
+	// The reader's alone: whether the length of the next one is known, and what
+	// it is.
+	known bool
+	size  int
 }
 
 func newDatagrams(h *half) *datagrams {
@@ -49,13 +54,30 @@ func (d *datagrams) Read(p []byte) (int, error) {
 	return d.read(func() (int, error) { return d.next(p) })
 }
 
-// next reads the next frame.
-func (d *datagrams) next(p []byte) (int, error) {
+// Next waits for a datagram and says how long it is. Who waits so needs no
+// buffer meanwhile.
+func (d *datagrams) Next() (int, error) { return d.read(d.length) }
+
+// length reads how long the next one is, once.
+func (d *datagrams) length() (int, error) {
+	if d.known {
+		return d.size, nil
+	}
 	var head [2]byte
 	if _, err := io.ReadFull(d.raw, head[:]); err != nil {
 		return 0, err
 	}
-	size := int(binary.BigEndian.Uint16(head[:]))
+	d.known, d.size = true, int(binary.BigEndian.Uint16(head[:]))
+	return d.size, nil
+}
+
+// next reads the next one.
+func (d *datagrams) next(p []byte) (int, error) {
+	size, err := d.length()
+	if err != nil {
+		return 0, err
+	}
+	d.known = false
 	n, err := io.ReadFull(d.raw, p[:min(size, len(p))])
 	if err == nil && size > n {
 		_, err = io.CopyN(io.Discard, d.raw, int64(size-n))
