@@ -48,7 +48,7 @@ func run() error {
 	defer stop()
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds over all")
-	flag.DurationVar(&o.duration, "duration", 300*time.Millisecond, "length of one measurement")
+	flag.DurationVar(&o.duration, "duration", 250*time.Millisecond, "length of one measurement")
 	flag.IntVar(&o.idle, "idle", 5000, "idle connections whose memory is measured")
 	flag.StringVar(&o.proxyCPU, "proxy-cpu", "0", "number of the core for the proxies")
 	flag.StringVar(&o.loadCPU, "load-cpu", "1", "number of the core for users and targets")

@@ -47,11 +47,12 @@ func peers() []peer {
 	}
 }
 
-// haproxy: one thread; the kernel copies where HAProxy finds that it should.
+// haproxy: one thread; the kernel copies, as it does for a node, since what
+// splice-auto finds out costs half as much again.
 func haproxy(path, dir, cert string, number int, h hop, _ bool) ([]string, error) {
-	bind, server, splice := h.from, h.to, "option splice-auto"
+	bind, server, splice := h.from, h.to, "option splice-request\n  option splice-response"
 	if h.fromTLS || h.toTLS {
-		splice = "" // nothing can be spliced, and 2.6 stalls while it tries
+		splice = "" // nothing can be spliced, and with splice-auto 2.6 stalls while it tries
 	}
 	if h.fromTLS {
 		bind += " ssl crt " + cert

@@ -96,7 +96,7 @@ func (l *lab) panels(data []point) (all []plot.Panel) {
 // notes say what was compared, and what was not.
 func (l *lab) notes() []string {
 	notes := []string{
-		"Versions: Signalbox of this commit" + l.versions + ". Settings: HAProxy has one thread and may have the kernel copy (splice-auto), socat a process for every connection and pieces of 64 KiB; they are in bench/tunnel/peers.go. wire=1.14 and wire=1.4 keep 64 connections or more between the ends in stock, as they do by default.",
+		"Versions: Signalbox of this commit" + l.versions + ". Settings: HAProxy has one thread and has the kernel copy (splice-request, splice-response), which a single end does, too; socat has a process for every connection and pieces of 64 KiB; they are in bench/tunnel/peers.go. wire=1.14 and wire=1.4 keep 64 connections between the ends in stock, as they do by default, and more while that is used up.",
 		"A node is the real one, fed by a control plane on the other core, and reports to it every second; that is in its CPU time, what the control plane uses is not.",
 		"A core that is not busy was waiting for users and targets, or something else was using it; then the rate is a lower bound, and CPU time is what counts.",
 		fmt.Sprintf("A short connection is: connect, send one byte, read one, close; %d users at a time.", visitors),
