@@ -24,6 +24,9 @@ const (
 	MaxInstances = 10_000
 	MaxText      = 4096
 	MaxTotal     = 64 << 20 // bytes, of all instances
+	// Overhead is what a line counts as beside its text in MaxTotal: about what
+	// it takes in memory.
+	Overhead = 256 // bytes
 )
 
 // A Hub holds the logs of all instances. It is safe for concurrent use.
@@ -31,7 +34,7 @@ type Hub struct {
 	mu        sync.Mutex
 	rings     map[string]*ring
 	seq       uint64 // counts lines
-	bytes     int    // of all rings
+	bytes     int    // that all rings hold
 	followers map[*Follower]struct{}
 	heard     map[string]place // by node
 }
@@ -123,14 +126,17 @@ func (h *Hub) dropQuietest() {
 // drop forgets what an instance said. h.mu is held.
 func (h *Hub) drop(instance string) {
 	if r, ok := h.rings[instance]; ok {
-		h.bytes -= r.bytes
+		h.bytes -= r.held()
 		delete(h.rings, instance)
 	}
 }
 
-// add returns by how many bytes the ring grew.
+// held is how much memory the ring takes, in bytes.
+func (r *ring) held() int { return r.bytes + Overhead*len(r.lines) }
+
+// add returns by how many bytes what the ring holds grew.
 func (r *ring) add(s said) (grown int) {
-	before := r.bytes
+	before := r.held()
 	r.lines = append(r.lines, s)
 	r.bytes += size(s.line)
 	for len(r.lines) > MaxLines || r.bytes > MaxBytes {
@@ -138,7 +144,7 @@ func (r *ring) add(s said) (grown int) {
 		r.lines[0] = said{}
 		r.lines = r.lines[1:]
 	}
-	return r.bytes - before
+	return r.held() - before
 }
 
 // size is what a line counts as, in bytes.

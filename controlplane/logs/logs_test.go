@@ -187,12 +187,28 @@ func TestWhatIsKept(t *testing.T) {
 		h := logs.New()
 		long := strings.Repeat("x", logs.MaxText-1)
 		full := logs.MaxBytes / logs.MaxText
-		for i := range logs.MaxTotal/logs.MaxBytes + 1 {
+		for i := range logs.MaxTotal/(full*(logs.MaxText+logs.Overhead)) + 1 {
 			for range full {
 				h.Add("n", 1, []*signalboxv1.LogLine{line(fmt.Sprint("i", i), long)})
 			}
 		}
 		for name, want := range map[string]int{"i0": 0, "i1": full, "i2": full} {
+			f := h.Follow(name, logs.MaxLines)
+			told(t, f, want)
+			nothing(t, f)
+			f.Close()
+		}
+	})
+	t.Run("so many bytes in all, also of lines without a text", func(t *testing.T) {
+		h := logs.New()
+		empty := make([]*signalboxv1.LogLine, logs.MaxLines)
+		for i := range logs.MaxTotal/(logs.MaxLines*(len("n")+logs.Overhead)) + 1 {
+			for n := range empty {
+				empty[n] = line(fmt.Sprint("i", i), "")
+			}
+			h.Add("n", 1, empty)
+		}
+		for name, want := range map[string]int{"i0": 0, "i1": logs.MaxLines} {
 			f := h.Follow(name, logs.MaxLines)
 			told(t, f, want)
 			nothing(t, f)
