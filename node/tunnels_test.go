@@ -109,6 +109,48 @@ func TestPortsOfServersThatNobodyHasYetAreLeftFree(t *testing.T) {
 	}
 }
 
+func TestOneThatSaysMuchDoesNotDriveOutTheOthers(t *testing.T) {
+	var l lines
+	say := func(instance string, n int) {
+		for range n {
+			l.add(&signalboxv1.LogLine{Instance: instance})
+		}
+	}
+	say("quiet", 5)
+	old := l.reader()
+	old.next()
+	say("loud", 3*maxLines)
+	say("late", 1)
+	count := func(of []*signalboxv1.LogLine) map[string]int {
+		each, last := map[string]int{}, int64(0)
+		for _, line := range of {
+			if each[line.GetInstance()]++; line.GetPlace() <= last {
+				t.Errorf("place %d after %d", line.GetPlace(), last)
+			}
+			last = line.GetPlace()
+		}
+		return each
+	}
+	fresh := l.reader().next()
+	if got := count(fresh); got["quiet"] != 5 || got["late"] != 1 || got["loud"] < keptLines-5 || len(fresh) > maxLines {
+		t.Errorf("a new stream is told %v", got)
+	}
+	if strings.Contains(fresh[0].GetText(), "lost") {
+		t.Errorf("a new stream has missed nothing, and is told %q", fresh[0].GetText())
+	}
+	told := old.next()
+	want := fmt.Sprintf("(%d lines", 3*maxLines+1-len(told))
+	if got := count(told); got["quiet"] != 0 || got["late"] != 1 || !strings.Contains(told[0].GetText(), want) {
+		t.Errorf("the old stream is told %v, first %q, want %q in it", got, told[0].GetText(), want)
+	}
+	for i := range maxLines + 1 {
+		say(fmt.Sprint("i", i), 1)
+	}
+	if n := len(l.reader().next()); n == 0 || n > maxLines {
+		t.Errorf("of many instances %d lines are kept", n)
+	}
+}
+
 func TestLinesAreReadByEveryStream(t *testing.T) {
 	var l lines
 	say := func(from, to int) {
