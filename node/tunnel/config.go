@@ -32,10 +32,12 @@ type Config struct {
 	Silence time.Duration
 	// UDPIdle ends a user's UDP session in which nothing moves. Default 30 s.
 	UDPIdle time.Duration
-	// Unknown bounds how many connections at one tunnel's port may be such that
-	// nobody knows yet what they speak; the oldest gives way. Default 256.
+	// Unknown bounds how many connections at one tunnel's port may be such as
+	// have not shown the key, nor belong to a session; the oldest gives way.
+	// Default 256.
 	Unknown int
-	// Introduction is how long one of those may take. Default 10 s.
+	// Introduction is how long one of those may take to say what it speaks.
+	// Default 10 s.
 	Introduction time.Duration
 }
 
@@ -62,7 +64,7 @@ type Wire struct {
 // A Server is a wire's server. Its methods may be called at the same time.
 type Server interface {
 	// Handle takes over a connection at the tunnel's port and returns when it is
-	// done with it.
+	// done with it. Until then it calls Known as soon as the key was shown.
 	Handle(ctx context.Context, c *link.Conn)
 	// Sessions are new ones. It need not be closed.
 	Sessions() <-chan link.Session

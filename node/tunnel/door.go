@@ -30,14 +30,14 @@ type expecting interface {
 }
 
 // A door hands connections at the tunnel's port to the wire's server whose
-// language they speak. Who says nothing keeps nobody waiting: everyone is
-// listened to at once, and of too many the oldest is sent away.
+// language they speak. Strangers keep nobody waiting: everyone is listened to at
+// once, and of too many who have not shown the key the oldest is sent away.
 type door struct {
 	*run
 	servers map[tunnelurl.Wire]Server
 
 	mu      sync.Mutex                    // guards what follows
-	unknown *list.List                    // of *link.Conn, the oldest first
+	unknown *list.List                    // of *link.Conn that are not Known, the oldest first
 	known   map[netip.Addr]tunnelurl.Wire // what was spoken last at an address, of 1.4 and 1.14
 }
 
@@ -57,17 +57,20 @@ func (d *door) serve(ctx context.Context, l *net.TCPListener) error {
 		}
 		unknown := link.NewConn(c)
 		leave := d.enter(unknown) // in the order in which they came
-		open.Go(func() { d.let(ctx, unknown, leave) })
+		unknown.OnKnown(leave)
+		open.Go(func() {
+			defer leave()
+			d.let(ctx, unknown)
+		})
 	}
 }
 
-// let lets one connection in. leave takes it out of those that nobody knows.
-func (d *door) let(ctx context.Context, c *link.Conn, leave func()) {
+// let lets one connection in, and returns when its server is done with it.
+func (d *door) let(ctx context.Context, c *link.Conn) {
 	w, ok := d.url.Wire, true
 	if w == tunnelurl.Auto {
 		w, ok = d.identify(ctx, c)
 	}
-	leave()
 	s := d.servers[w]
 	if !ok || s == nil {
 		if ctx.Err() == nil {
@@ -113,7 +116,7 @@ func timedOut(err error) bool {
 }
 
 // enter counts a connection among those nobody knows, and sends the oldest away
-// when there are too many. leave takes it out.
+// when there are too many. leave takes it out, and may be called again.
 func (d *door) enter(c *link.Conn) (leave func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

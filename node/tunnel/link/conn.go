@@ -3,6 +3,7 @@ package link
 import (
 	"bufio"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -12,6 +13,9 @@ type Conn struct {
 	net.Conn
 	first *bufio.Reader
 	begun time.Time
+
+	known   sync.Once
+	onKnown func()
 }
 
 // NewConn returns c, which was just accepted, as a Conn that can look 512 bytes
@@ -22,6 +26,21 @@ func NewConn(c net.Conn) *Conn {
 
 // Age is how long ago the connection was accepted.
 func (c *Conn) Age() time.Duration { return time.Since(c.begun) }
+
+// OnKnown sets what the first call of Known calls. It is for whoever accepted
+// the connection, before it is handed on.
+func (c *Conn) OnKnown(f func()) { c.onKnown = f }
+
+// Known says that the connection is no stranger's any more: the key was shown on
+// it, or it belongs to a session of whoever has shown it. A wire's server calls
+// it as soon as that is so.
+func (c *Conn) Known() {
+	c.known.Do(func() {
+		if c.onKnown != nil {
+			c.onKnown()
+		}
+	})
+}
 
 // Peek returns the next n bytes, at most 512, without taking them; fewer, with
 // the reason, where the connection ends or its read deadline passes first.

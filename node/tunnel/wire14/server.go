@@ -112,6 +112,7 @@ func (s *Server) welcome(addr netip.Addr, conn *link.Conn) error {
 	if err != nil {
 		return errors.Join(err, reply(conn, answer(err)))
 	}
+	conn.Known()
 	if err := reply(conn, response(200, "application/json", s.terms.text())); err != nil {
 		c.End(err)
 		return err
@@ -181,6 +182,7 @@ func (s *Server) join(ctx context.Context, c *session, conn *link.Conn) error {
 		return err
 	}
 	if c.first() {
+		conn.Known() // its session waits for nothing else
 		return s.start(ctx, c, ready)
 	}
 	m := &pool.Member{Conn: ready}

@@ -131,6 +131,7 @@ func (s *Server) handle(ctx context.Context, conn *link.Conn) error {
 	if err := s.hasKey(conn); err != nil {
 		return err
 	}
+	conn.Known()
 	return s.welcome(ctx, addr, conn)
 }
 

@@ -44,6 +44,7 @@ func (s *Server) Handle(ctx context.Context, conn *link.Conn) {
 		return
 	}
 	defer secure.Close()
+	conn.Known()
 	x, err := newSession(secure, tunnelurl.Server, s.config.Receives)
 	if err != nil {
 		s.config.Log(slog.LevelError, "Client lost: "+peer+": "+err.Error())
