@@ -141,10 +141,32 @@ func (m *mirror) merge(i *signalboxv1.Instance, written bool) {
 			i.Observed.Counters = nil
 		}
 	}
+	i = notLess(i, old)
 	m.newest[i.GetName()] = i
 	if old == nil || written || !reflect.DeepEqual(withoutConfig(old), withoutConfig(i)) {
 		m.note(i.GetName())
 	}
+}
+
+// notLess is an instance with counters that are not behind those of an older
+// one: control planes are asked in turn, and each knows as much as nodes have
+// told it. After a reset they begin again.
+func notLess(i, old *signalboxv1.Instance) *signalboxv1.Instance {
+	now, before := i.GetObserved().GetCounters(), old.GetObserved().GetCounters()
+	if i.GetObserved() == nil || before == nil || i.GetResets() != old.GetResets() ||
+		i.GetMeta().GetCreatedRevision() != old.GetMeta().GetCreatedRevision() {
+		return i
+	}
+	most := &signalboxv1.InstanceCounters{
+		TcpReceived: max(now.GetTcpReceived(), before.GetTcpReceived()), TcpSent: max(now.GetTcpSent(), before.GetTcpSent()),
+		UdpReceived: max(now.GetUdpReceived(), before.GetUdpReceived()), UdpSent: max(now.GetUdpSent(), before.GetUdpSent()),
+	}
+	if proto.Equal(most, now) {
+		return i
+	}
+	i = proto.CloneOf(i)
+	i.Observed.Counters = most
+	return i
 }
 
 // note says that an instance is to be told of, and returns why.

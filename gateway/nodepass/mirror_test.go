@@ -44,7 +44,7 @@ func (h *history) change(rnd *rand.Rand) *signalboxv1.Event {
 	case what == 1:
 		i.Observed = &signalboxv1.InstanceObserved{
 			State:    signalboxv1.InstanceState(1 + rnd.IntN(4)),
-			Counters: &signalboxv1.InstanceCounters{TcpSent: rnd.Uint64N(3)},
+			Counters: &signalboxv1.InstanceCounters{TcpSent: i.GetObserved().GetCounters().GetTcpSent() + rnd.Uint64N(3)},
 		}
 		e.Type = signalboxv1.EventType_EVENT_TYPE_OBSERVED
 	default:
@@ -187,6 +187,38 @@ func TestOldEventsChangeNothing(t *testing.T) {
 	m.sync(listed{version: &signalboxv1.Version{Revision: 4}}, false) // older than the instance
 	if events, _ := m.take(time.Now()); len(events) > 0 {
 		t.Errorf("an old list: told %+v", events)
+	}
+}
+
+// Control planes are asked in turn, and one may have heard less of the nodes.
+func TestCountersGoBackOnlyAfterAReset(t *testing.T) {
+	m := newMirror(keyObject("k", "m"))
+	shown := func(created, resets int64, c *signalboxv1.InstanceCounters) [4]uint64 {
+		m.sync(listed{version: &signalboxv1.Version{Revision: 9}, instances: []*signalboxv1.Instance{{
+			Name: "a", Url: oneURL, Resets: resets, Meta: &signalboxv1.Meta{Revision: 9, CreatedRevision: created},
+			Observed: &signalboxv1.InstanceObserved{Counters: c},
+		}}}, false)
+		o := object(m.newest["a"])
+		return [4]uint64{o.TCPRx, o.TCPTx, o.UDPRx, o.UDPTx}
+	}
+	counters := func(all ...uint64) *signalboxv1.InstanceCounters {
+		return &signalboxv1.InstanceCounters{TcpReceived: all[0], TcpSent: all[1], UdpReceived: all[2], UdpSent: all[3]}
+	}
+	for _, step := range []struct {
+		created, resets int64
+		counters        *signalboxv1.InstanceCounters
+		want            [4]uint64
+	}{
+		{5, 0, counters(10, 10, 10, 10), [4]uint64{10, 10, 10, 10}},
+		{5, 0, counters(9, 11, 12, 8), [4]uint64{10, 11, 12, 10}},
+		{5, 0, nil, [4]uint64{10, 11, 12, 10}},
+		{5, 0, counters(11, 12, 13, 14), [4]uint64{11, 12, 13, 14}},
+		{5, 1, counters(1, 0, 0, 0), [4]uint64{1, 0, 0, 0}},
+		{6, 1, counters(0, 1, 0, 0), [4]uint64{0, 1, 0, 0}},
+	} {
+		if got := shown(step.created, step.resets, step.counters); got != step.want {
+			t.Errorf("after %+v: %v", step, got)
+		}
 	}
 }
 
