@@ -142,12 +142,10 @@ func TestClientKeepsOneStreamToAReplicaOfManyAddresses(t *testing.T) {
 		t.Errorf("%d streams were opened to one replica of %d addresses", all, len(addrs))
 	}
 	kept.end(nil)
-	for s := p.session(); ; s = p.session() {
-		if got := text(s.hello.GetServing()); got != "e.5" {
-			t.Fatalf("after the loss of the one stream Hello has %s, want e.5", got)
-		}
-		if len(p.sessions) == 0 {
-			break
+	// Streams may still be coming that were opened before it was served.
+	for s, late := p.session(), 0; text(s.hello.GetServing()) != "e.5"; s = p.session() {
+		if late++; late > 2*len(addrs) {
+			t.Fatal("after the loss of the one stream no Hello has e.5")
 		}
 	}
 }
