@@ -13,12 +13,17 @@ import (
 // datagrams are where they come too fast.
 const queued = 64
 
+// maxQueued bounds what all users of a session have queued, in bytes.
+const maxQueued = 4 << 20
+
 // datagrams are those of one user's address.
 type datagrams struct {
 	*half
 	queue chan []byte
-	gone  chan struct{}
-	once  sync.Once
+	gone  chan struct{} // closed with left
+
+	mu   sync.Mutex // guards left, and that nothing is queued after it
+	left bool
 
 	// The reader's alone: whether the length of the next one is known, and what
 	// it is.
@@ -34,16 +39,31 @@ func newDatagrams(h *half) *datagrams {
 
 // send sends what is queued, each in a frame.
 func (d *datagrams) send() {
+	defer d.forget()
 	for {
 		select {
 		case frame := <-d.queue:
-			if _, err := d.raw.Write(frame); err != nil {
-				d.leave()
+			_, err := d.raw.Write(frame)
+			d.session.queued.Add(-int64(len(frame)))
+			if err != nil {
 				return
 			}
 		case <-d.gone:
 			return
 		case <-d.session.ctx.Done():
+			return
+		}
+	}
+}
+
+// forget loses what is still queued.
+func (d *datagrams) forget() {
+	d.leave()
+	for {
+		select {
+		case frame := <-d.queue:
+			d.session.queued.Add(-int64(len(frame)))
+		default:
 			return
 		}
 	}
@@ -93,13 +113,20 @@ func (d *datagrams) Write(p []byte) (int, error) {
 	if len(p) > link.MaxDatagram {
 		return 0, fmt.Errorf("a datagram has %d bytes; there are none longer than %d", len(p), link.MaxDatagram)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left {
+		return 0, errGone
+	}
+	if d.session.queued.Load()+int64(2+len(p)) > maxQueued {
+		return len(p), nil // lost
+	}
 	frame := make([]byte, 2+len(p))
 	binary.BigEndian.PutUint16(frame, uint16(len(p)))
 	copy(frame[2:], p)
 	select {
-	case <-d.gone:
-		return 0, errGone
 	case d.queue <- frame:
+		d.session.queued.Add(int64(len(frame)))
 	default: // lost
 	}
 	return len(p), nil
@@ -109,7 +136,14 @@ func (d *datagrams) Write(p []byte) (int, error) {
 func (d *datagrams) CloseWrite() error { return nil }
 
 // leave tells the writer and send that it is over.
-func (d *datagrams) leave() { d.once.Do(func() { close(d.gone) }) }
+func (d *datagrams) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.left {
+		d.left = true
+		close(d.gone)
+	}
+}
 
 // Close implements [link.Stream].
 func (d *datagrams) Close() error {

@@ -26,7 +26,10 @@ const (
 	// writeTimeout bounds a write to a connection that takes nothing.
 	writeTimeout = 30 * time.Second
 	// window is how much of one stream is on its way at most, in bytes.
-	window = 1 << 20
+	window = 512 << 10
+	// restEvery is how often streams of which everything was read give up the
+	// memory that it came through.
+	restEvery = time.Second
 	// waiting is how many streams that the peer opened wait to be accepted.
 	waiting = 256
 )
@@ -51,6 +54,7 @@ type session struct {
 	receives tunnelurl.Role
 	requests chan *link.Request
 	ping     atomic.Int64 // nanoseconds
+	queued   atomic.Int64 // bytes of datagrams that wait to be sent
 
 	ctx    context.Context //nolint:containedctx // a session is a call that lasts
 	cancel context.CancelCauseFunc
@@ -58,6 +62,9 @@ type session struct {
 	mu    sync.Mutex // guards ended, and that nothing is added to work after it
 	ended bool
 	work  sync.WaitGroup
+
+	busyMu sync.Mutex // guards busy
+	busy   []*half    // those that were read since they last rested, once each
 }
 
 // newSession begins a session on a connection, which it then owns.
@@ -85,6 +92,7 @@ func newSession(secure *tls.Conn, role, receives tunnelurl.Role) (*session, erro
 	s.run(s.watch)
 	s.run(s.beat)
 	s.run(s.answer)
+	s.run(s.rest)
 	return s, nil
 }
 
@@ -136,6 +144,40 @@ func (s *session) beat() {
 			return
 		}
 	}
+}
+
+// rest lets streams be small again. A stream keeps what its fullest moment
+// needed; taking that from it at every pause would make it need it anew for
+// every little that comes. Nobody else does this: it waits for whatever the
+// peer is sending for a stream just then.
+func (s *session) rest() {
+	clock := time.NewTicker(restEvery)
+	defer clock.Stop()
+	for {
+		select {
+		case <-clock.C:
+		case <-s.ctx.Done():
+			return
+		}
+		s.busyMu.Lock()
+		busy := s.busy
+		s.busy = nil
+		s.busyMu.Unlock()
+		for _, h := range busy {
+			h.busy.Store(false)
+			h.raw.Shrink() // if it is empty
+		}
+	}
+}
+
+// wasRead says that a stream was, which rests when it is empty.
+func (s *session) wasRead(h *half) {
+	if h.busy.Swap(true) {
+		return
+	}
+	s.busyMu.Lock()
+	defer s.busyMu.Unlock()
+	s.busy = append(s.busy, h)
 }
 
 // answer takes the streams that the peer opens.

@@ -43,6 +43,7 @@ type half struct {
 	raw     *yamux.Stream
 	once    sync.Once
 	closed  atomic.Bool
+	busy    atomic.Bool // see session.rest
 	// reading is held by whoever reads raw: two who do at the same time can lock
 	// each other out for good there.
 	reading sync.Mutex
@@ -55,7 +56,9 @@ func (h *half) read(f func() (int, error)) (int, error) {
 	if h.closed.Load() {
 		return 0, net.ErrClosed
 	}
-	return f()
+	n, err := f()
+	h.session.wasRead(h)
+	return n, err
 }
 
 // close ends the stream. What the peer still sends is thrown away, for a while,
