@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func strangers(t *testing.T, door, say string, n int) (all []net.Conn) {
 // have to show the key.
 func sentAway(t *testing.T, c net.Conn) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(6 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(3 * time.Second))
 	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("a stranger stays")
 	}
@@ -66,6 +67,9 @@ func TestStrangersAreBoundedUntilTheyShowTheKey(t *testing.T) {
 					if got, err := ask(users, want); err != nil || !bytes.Equal(got, want) {
 						t.Fatalf("%d bytes of %d came back, %v", len(got), len(want), err)
 					}
+				}
+				if n := strings.Count(strings.Join(m.logged(), "\n"), "Tunnel handshaked"); n != 2 {
+					t.Errorf("the client's session was ended: both ends have had %d", n)
 				}
 			})
 		}
