@@ -40,6 +40,9 @@ type run struct {
 	// spoken is the wire that worked last, of a client that was not told which;
 	// ours stays. keep's goroutine alone has it.
 	spoken tunnelurl.Wire
+	// open says that every stranger knows a server's key. It is set before there
+	// are clients.
+	open bool
 	// worked says that there was a session.
 	worked atomic.Bool
 

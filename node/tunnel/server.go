@@ -43,6 +43,7 @@ func (r *run) server(ctx context.Context) error {
 	r.found(mode)
 	r.waiting()
 	r.log.say(slog.LevelInfo, fmt.Sprintf("Tunnel listening: %s, waiting for clients", l.Addr()))
+	r.warnOfPort(l.Addr())
 
 	g, ctx := errgroup.WithContext(ctx)
 	d := newDoor(r, servers)
@@ -130,6 +131,7 @@ func (r *run) clients(ctx context.Context, fresh <-chan link.Session, running *s
 // attendClient serves one client until it is gone. Without any the server does not
 // do what it should.
 func (r *run) attendClient(ctx context.Context, s link.Session) {
+	r.warnOfClient(s)
 	r.joined(s)
 	err := r.session(ctx, s)
 	left := r.left(s)
