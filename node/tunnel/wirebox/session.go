@@ -53,8 +53,9 @@ type session struct {
 	role     tunnelurl.Role // our own
 	receives tunnelurl.Role
 	requests chan *link.Request
-	ping     atomic.Int64 // nanoseconds
-	queued   atomic.Int64 // bytes of datagrams that wait to be sent
+	begins   chan struct{} // one for each of beginnings
+	ping     atomic.Int64  // nanoseconds
+	queued   atomic.Int64  // bytes of datagrams that wait to be sent
 
 	ctx    context.Context //nolint:containedctx // a session is a call that lasts
 	cancel context.CancelCauseFunc
@@ -87,7 +88,8 @@ func newSession(secure *tls.Conn, role, receives tunnelurl.Role) (*session, erro
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, mux: mux, role: role, receives: receives, requests: make(chan *link.Request)}
+	s := &session{conn: conn, mux: mux, role: role, receives: receives, requests: make(chan *link.Request),
+		begins: make(chan struct{}, beginnings)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.run(s.watch)
 	s.run(s.beat)
@@ -232,33 +234,6 @@ func cut(s string, most int) string {
 		return s[:most]
 	}
 	return s
-}
-
-// Open implements [link.Carrier].
-func (s *session) Open(ctx context.Context, kind link.Kind, user string) (link.Stream, error) {
-	raw, err := s.mux.OpenStream()
-	if err != nil {
-		return nil, s.why(err)
-	}
-	stream := newStream(s, raw, kind)
-	answer := new(signalboxv1.TunnelAnswer)
-	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
-	err = writeMessage(raw, &signalboxv1.TunnelOpen{Udp: kind == link.UDP, User: user})
-	if err == nil {
-		err = readMessage(raw, answer)
-	}
-	switch {
-	case !stop():
-		err = context.Cause(ctx)
-	case err != nil:
-		err = s.why(err)
-	case answer.GetError() != "":
-		err = errors.New("the other end: " + answer.GetError())
-	default:
-		return stream, nil
-	}
-	_ = stream.Close()
-	return nil, err
 }
 
 // why is what is said of a failure of the mux.

@@ -433,6 +433,43 @@ func TestAPeerThatIsSilentIsNoticed(t *testing.T) {
 	_ = client.Close()
 }
 
+// A connection that takes nothing is waited for no longer than the user is.
+func TestOpenEndsWithItsContextOnAConnectionThatTakesNothing(t *testing.T) {
+	e := serve(t, config(tunnelurl.Client))
+	var conn *holding
+	c := e.to(config(""))
+	dial := c.Dial
+	c.Dial = func(ctx context.Context) (net.Conn, error) {
+		inner, err := dial(ctx)
+		conn = &holding{Conn: inner}
+		return conn, err
+	}
+	client, err := wirebox.Dial(bounded(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := <-e.Sessions()
+	conn.hold.Lock()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	var users sync.WaitGroup
+	for range 500 { // more than the peer need take at once
+		users.Go(func() {
+			if _, err := client.Open(ctx, link.TCP, ""); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("opening ended by %v", err)
+			}
+		})
+	}
+	users.Wait()
+	select {
+	case <-server.Done():
+		t.Error("opening ended with the session only")
+	default:
+	}
+	conn.hold.Unlock()
+	_ = client.Close()
+}
+
 // A holding connection writes only while its lock is free.
 type holding struct {
 	net.Conn
