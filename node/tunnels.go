@@ -34,6 +34,7 @@ type tunnels struct {
 	mu    sync.Mutex // guards what follows
 	mine  []*signalboxv1.Instance
 	alone bool // nobody feeds the node
+	begun bool // see begin
 }
 
 func newTunnels(c Config) *tunnels {
@@ -131,6 +132,15 @@ func (t *tunnels) coming() map[string]bool {
 	return ports
 }
 
+// begin has instances run from now on. Until the node is current nothing runs:
+// what a last-known-good file assigns to it may be another node's by now.
+func (t *tunnels) begin() {
+	t.mu.Lock()
+	t.begun = true
+	t.mu.Unlock()
+	t.run()
+}
+
 // isolate says whether nobody feeds the node, and has been for a while.
 func (t *tunnels) isolate(alone bool) {
 	t.mu.Lock()
@@ -152,6 +162,9 @@ func (t *tunnels) run() {
 // would are the instances that the node runs as things stand. t.mu is held.
 func (t *tunnels) would() []tunnel.Wanted {
 	wanted := make([]tunnel.Wanted, 0, len(t.mine))
+	if !t.begun {
+		return wanted
+	}
 	for _, i := range t.mine {
 		if t.alone && i.GetIsolation() == signalboxv1.Isolation_ISOLATION_STOP {
 			continue
@@ -168,9 +181,13 @@ func (t *tunnels) would() []tunnel.Wanted {
 // is when the feeder was asked that has answered, so that a process that was
 // frozen for a while does not take what it finds in its sockets for news.
 func (n *Node) watchFeed(ctx context.Context) {
-	clock := time.NewTicker(isolated / 10)
+	clock := time.NewTicker(isolated / 50)
 	defer clock.Stop()
-	for {
+	for begun := false; ; {
+		if !begun && n.status().Current {
+			begun = true
+			n.tunnels.begin()
+		}
 		var fed time.Time
 		if c := n.client.Load(); c != nil {
 			fed = c.Fed()

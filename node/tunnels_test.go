@@ -78,6 +78,10 @@ func TestANodeRunsWhatIsAssignedToIt(t *testing.T) {
 				}
 			}
 			n.isolate(c.alone)
+			if n.has("i") {
+				t.Error("it runs before the node is current")
+			}
+			n.begin()
 			if n.has("i") != c.runs {
 				t.Errorf("it runs: %v, want %v", n.has("i"), c.runs)
 			}

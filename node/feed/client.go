@@ -168,7 +168,7 @@ func (c *Client) wake() {
 }
 
 // ready is what is told to control planes.
-func (c *Client) ready() bool { return c.status.Load().current && !c.draining.Load() }
+func (c *Client) ready() bool { return c.status.Load().Current && !c.draining.Load() }
 
 // Run keeps the streams until ctx ends, and then says goodbye on all of them.
 // It fails with a [ReplacedError] when another process has taken the node's

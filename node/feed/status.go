@@ -19,7 +19,8 @@ type Status struct {
 	// Rejections are the records refused, in order of kind and name.
 	Rejections []*signalboxv1.Rejection
 
-	current bool // Ready, apart from draining
+	// Current is Ready, apart from draining.
+	Current bool
 }
 
 // A ControlPlane is how a client stands with one address.
@@ -42,7 +43,7 @@ const unknown = "no control plane has said yet what is current"
 // Status returns how the client stands now.
 func (c *Client) Status() Status {
 	s := *c.status.Load()
-	if s.current && c.draining.Load() {
+	if s.Current && c.draining.Load() {
 		s.Ready, s.Reason = false, "draining"
 	}
 	return s
@@ -84,7 +85,7 @@ func (l *loop) status() *Status {
 	}
 	s := &Status{
 		Serving: l.machine.assembly.Serving(), Rejections: l.rejections,
-		Ready: l.machine.ready, current: l.machine.ready,
+		Ready: l.machine.ready, Current: l.machine.ready,
 	}
 	switch {
 	case s.Ready:
