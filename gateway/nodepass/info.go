@@ -95,7 +95,7 @@ func (h *Handler) rename(w http.ResponseWriter, r *http.Request, _ string) error
 // something here that reaches beyond reading must.
 func (h *Handler) mayWrite(r *http.Request) error {
 	_, err := h.instances.PutInstance(r.Context(), &signalboxv1.PutInstanceRequest{
-		Instance:     &signalboxv1.Instance{Url: "client://127.0.0.1:1/127.0.0.1:1"},
+		Instance:     &signalboxv1.Instance{Url: "client://127.0.0.1:1/127.0.0.1:2"},
 		ValidateOnly: true,
 	})
 	return err

@@ -51,7 +51,7 @@ func opened(t *testing.T, cfg Config, more ...*knowing) (address string, all cha
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := tunnelurl.Parse("server://127.0.0.1:1/127.0.0.1:1")
+	u, err := tunnelurl.Parse("server://127.0.0.1:1/127.0.0.1:2")
 	if err != nil {
 		t.Fatal(err)
 	}

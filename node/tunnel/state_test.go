@@ -44,7 +44,7 @@ func TestWhatIsWrongIsShownWithItsReasonAndEndsByItself(t *testing.T) {
 		"a URL":             {"server://127.0.0.1:0/x:1", "the URL: the tunnel address"},
 		"a name":            {"client://nowhere.invalid:1/127.0.0.1:1", "cannot resolve nowhere.invalid"},
 		"nobody there":      {"client://{free}/127.0.0.1:1?mode=2", "nobody listens there"},
-		"a wire":            {"client://127.0.0.1:1/127.0.0.1:1?mode=2&wire=1.4", "wire=1.4 is not spoken"},
+		"a wire":            {"client://127.0.0.1:1/127.0.0.1:2?mode=2&wire=1.4", "wire=1.4 is not spoken"},
 		"a server's wire":   {"server://{free}/127.0.0.1:1?mode=2&wire=1.14", "wire=1.14 is not spoken"},
 		"a foreign address": {"server://192.0.2.1:9/127.0.0.1:1", "no address of this machine"},
 		"a certificate":     {"server://{free}/127.0.0.1:1?tls=2&crt=/no/such/file&key=/no/such/file", "crt and key cannot be used: open /no/such/file"},

@@ -128,6 +128,9 @@ func Parse(s string) (URL, error) {
 		if err := address(t); err != nil {
 			return URL{}, fmt.Errorf("the target address, in the path, %w", err)
 		}
+		if t == u.Tunnel {
+			return URL{}, errors.New("the target address is the tunnel's own: what came would go round for ever")
+		}
 		u.Targets = append(u.Targets, t)
 	}
 	return u, u.parameters(raw.Query())

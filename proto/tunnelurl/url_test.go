@@ -47,6 +47,7 @@ func TestWhatCannotRunIsRefusedWithItsReason(t *testing.T) {
 		"server://a:70000/b:1":                       "1 to 65535",
 		"client://a:1/b:1,":                          "target address",
 		"client://a:1/::1:2":                         "brackets",
+		"client://a:1/b:1,a:1":                       "go round",
 		"server://a:1/b:1?tls=3":                     "tls is \"3\"",
 		"server://a:1/b:1?tls=2":                     "crt and key",
 		"server://a:1/b:1?wire=2":                    "expected auto, 1.4, 1.14 or signalbox",
