@@ -174,7 +174,10 @@ func (t *teller) follow(ctx context.Context, cursor *replica.Cursor) error {
 			names, stood, moved = t.Instances.Changed(stood)
 			err = t.stood(names...)
 		case <-beat.C:
-			err = t.say(&signalboxv1.Event{Type: signalboxv1.EventType_EVENT_TYPE_HEARTBEAT})
+			// That nothing was heard for long enough is news without anything new.
+			if err = t.stoodAll(); err == nil {
+				err = t.say(&signalboxv1.Event{Type: signalboxv1.EventType_EVENT_TYPE_HEARTBEAT})
+			}
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}

@@ -2,8 +2,8 @@ package api
 
 import (
 	"context"
-	"maps"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -21,9 +21,10 @@ import (
 type outlook struct {
 	*core
 	view *replica.View // nil before the first
-	// nodes are those that could be given an instance, nil before they were
-	// asked for.
-	nodes []schedule.Node
+	// nodes are those that are known, and may those as schedule sees them. Nil
+	// before they were asked for.
+	nodes []observe.Seen
+	may   []schedule.Node
 }
 
 func (c *core) outlook(view *replica.View) *outlook { return &outlook{core: c, view: view} }
@@ -55,14 +56,17 @@ func (o *outlook) of(i *signalboxv1.Instance) standing {
 	st := standing{instance: i, runs: o.Instances.Runs(i.GetName(), i.GetMeta().GetCreatedRevision()), live: o.Nodes.Live}
 	if o.view != nil {
 		if a := o.view.Get(assignmentKey(i.GetName())); a != nil {
-			st.nodes = a.Message.(*signalboxv1.Assignment).GetNodes()
+			assigned := a.Message.(*signalboxv1.Assignment)
+			st.nodes = assigned.GetNodes()
 			st.lost = func(node string) bool {
 				return o.Nodes.Get(node, nil).GetState() == signalboxv1.NodeState_NODE_STATE_LOST
 			}
+			st.refused = o.refusals(i)
+			st.idle = func(node string) bool { return o.idle(i, assigned, node) }
 		}
 	}
 	if len(st.nodes) == 0 && i.GetWanted() != signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED {
-		st.nowhere = o.nowhere(i)
+		st.nowhere = nowhere(i, o.candidates())
 	}
 	if o.Totals != nil {
 		totals := o.Totals.InstanceTotals(i.GetName(), i.GetMeta().GetCreatedRevision()+i.GetResets())
@@ -74,37 +78,73 @@ func (o *outlook) of(i *signalboxv1.Instance) standing {
 	return st
 }
 
-// nowhere says why an instance can be given to no node, empty when it can.
-func (o *outlook) nowhere(i *signalboxv1.Instance) string {
-	if o.nodes == nil {
-		o.nodes = o.candidates()
+// candidates are the nodes as schedule sees them.
+func (o *outlook) candidates() []schedule.Node {
+	if o.may == nil {
+		sight := newSight(o.view, o.Nodes)
+		o.may = []schedule.Node{}
+		for _, seen := range o.seen() {
+			o.may = append(o.may, observe.Candidate(seen, sight.wanted(seen.Name)))
+		}
 	}
-	if given := schedule.Decide([]schedule.Instance{{Instance: i}}, o.nodes); len(given) > 0 {
+	return o.may
+}
+
+// nowhere says why an instance can be given to none of the nodes, empty when it
+// can.
+func nowhere(i *signalboxv1.Instance, all []schedule.Node) string {
+	if given := schedule.Decide([]schedule.Instance{{Instance: i}}, all); len(given) > 0 {
 		return ""
 	}
 	return schedule.Reason(i.GetPlacement())
 }
 
-// candidates are the nodes as schedule sees them.
-func (o *outlook) candidates() []schedule.Node {
-	sight := newSight(o.view, o.Nodes)
-	all := []schedule.Node{}
-	for _, seen := range o.Nodes.All(nil) {
-		n := schedule.Node{Name: seen.Name, Labels: seen.Observed.GetLabels(), Live: isLive(seen.Observed.GetState())}
-		if wanted := sight.wanted(seen.Name); len(wanted.GetLabels()) > 0 {
-			if n.Labels == nil {
-				n.Labels = map[string]string{}
+// seen are all nodes, with what they refuse.
+func (o *outlook) seen() []observe.Seen {
+	if o.nodes == nil {
+		o.nodes = o.Nodes.All(newSight(o.view, o.Nodes).revision)
+	}
+	return o.nodes
+}
+
+// refusals are the reasons of the live nodes that refuse an instance as it is
+// written now, by their names.
+func (o *outlook) refusals(i *signalboxv1.Instance) map[string]string {
+	var all map[string]string
+	for _, seen := range o.seen() {
+		for _, r := range seen.Observed.GetRejections() {
+			if r.GetKind() == signalboxv1.Kind_KIND_INSTANCE && r.GetName() == i.GetName() &&
+				r.GetRevision() == i.GetMeta().GetRevision() && observe.HoldsLease(seen.Observed.GetState()) {
+				if all == nil {
+					all = map[string]string{}
+				}
+				all[seen.Name] = r.GetReason()
 			}
-			maps.Copy(n.Labels, wanted.GetLabels())
 		}
-		all = append(all, n)
 	}
 	return all
 }
 
-// isLive reports whether a node holds its lease, by its state.
-func isLive(s signalboxv1.NodeState) bool {
-	return s != signalboxv1.NodeState_NODE_STATE_LOST && s != signalboxv1.NodeState_NODE_STATE_UNSPECIFIED
+// begun is how long a node may take to say that it has begun an instance that
+// it has been told of.
+const begun = 10 * time.Second
+
+// idle reports whether a node that an instance is assigned to has been told of
+// it and has not begun it for so long that it will not, as one whose software
+// knows no instances. Times of records are by other clocks: with one that is off
+// this is said early or late, until the node says something.
+func (o *outlook) idle(i *signalboxv1.Instance, assigned *signalboxv1.Assignment, node string) bool {
+	if o.Instances.Quiet(i.GetName(), node) < begun {
+		return false
+	}
+	for _, m := range []*signalboxv1.Meta{i.GetMeta(), assigned.GetMeta()} {
+		if m.GetUpdateTime() == nil || time.Since(m.GetUpdateTime().AsTime()) < begun {
+			return false
+		}
+	}
+	serving := o.Nodes.Get(node, nil).GetServing()
+	return serving.GetEpoch() == o.view.Version.Epoch &&
+		serving.GetRevision() >= max(i.GetMeta().GetRevision(), assigned.GetMeta().GetRevision())
 }
 
 // A standing is what is known of an instance, before it is put into words.
@@ -116,6 +156,10 @@ type standing struct {
 	nowhere string
 	// lost tells which of those nodes are. Nil where there are none.
 	lost func(node string) bool
+	// refused are the reasons of nodes that refuse it, by their names; idle tells
+	// which of its nodes have not begun it, and should have.
+	refused map[string]string
+	idle    func(node string) bool
 	// runs are what nodes say of it, assigned or not, in order of their names;
 	// live tells which node processes are.
 	runs     []observe.Run
@@ -182,6 +226,12 @@ func (st standing) running(o *signalboxv1.InstanceObserved) {
 			continue
 		}
 		there++
+		if why := st.unable(run); why != "" {
+			run = &signalboxv1.InstanceRun{
+				Node: run.GetNode(), State: signalboxv1.InstanceState_INSTANCE_STATE_ERROR, Reason: why, Starts: st.instance.GetStarts(),
+			}
+			o.Runs[i] = run
+		}
 		state, reason := run.GetState(), run.GetReason()
 		if severity(state) == 0 || run.GetStarts() != st.instance.GetStarts() {
 			state, reason = signalboxv1.InstanceState_INSTANCE_STATE_STARTING, ""
@@ -197,6 +247,18 @@ func (st standing) running(o *signalboxv1.InstanceObserved) {
 		o.State = signalboxv1.InstanceState_INSTANCE_STATE_ERROR
 		o.Reason = "lost: " + strings.Join(st.nodes, ", ") + "; nobody can tell whether it runs there"
 	}
+}
+
+// unable says why a node that is not lost does not run the instance, empty when
+// it does or may be about to.
+func (st standing) unable(run *signalboxv1.InstanceRun) string {
+	switch reason, refused := st.refused[run.GetNode()]; {
+	case refused:
+		return "the node refuses it: " + reason
+	case severity(run.GetState()) == 0 && st.idle != nil && st.idle(run.GetNode()):
+		return "the node has been told of it and has not begun it"
+	}
+	return ""
 }
 
 // severity orders the states of an instance that runs; the others have none.

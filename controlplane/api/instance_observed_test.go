@@ -2,12 +2,17 @@ package api
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"signalbox/controlplane/observe"
+	"signalbox/controlplane/replica"
+	"signalbox/controlplane/schedule"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
+	"signalbox/store"
 )
 
 const (
@@ -64,6 +69,22 @@ func TestHowAnInstanceStandsOverAllNodes(t *testing.T) {
 			standing{instance: wanted, nodes: []string{"m", "n"}, runs: []observe.Run{on("m", works, "", 2)}},
 			starting, "", []*signalboxv1.InstanceRun{{Node: "m", State: works, Starts: 2}, {Node: "n"}},
 		},
+		"its node refuses it": {
+			standing{instance: wanted, nodes: []string{"m", "n"}, refused: map[string]string{"n": "its URL is odd"}, runs: []observe.Run{on("m", works, "", 2)}},
+			faulty, "n: the node refuses it: its URL is odd", []*signalboxv1.InstanceRun{
+				{Node: "m", State: works, Starts: 2}, {Node: "n", State: faulty, Reason: "the node refuses it: its URL is odd", Starts: 2},
+			},
+		},
+		"its node refuses it and runs what it was before": {
+			standing{instance: wanted, nodes: []string{"n"}, refused: map[string]string{"n": "odd"}, runs: []observe.Run{on("n", works, "", 1)}},
+			faulty, "the node refuses it: odd", []*signalboxv1.InstanceRun{{Node: "n", State: faulty, Reason: "the node refuses it: odd", Starts: 2}},
+		},
+		"its node has not begun it for long": {
+			standing{instance: wanted, nodes: []string{"m", "n"}, idle: func(string) bool { return true }, runs: []observe.Run{on("m", works, "", 2)}},
+			faulty, "n: the node has been told of it and has not begun it", []*signalboxv1.InstanceRun{
+				{Node: "m", State: works, Starts: 2}, {Node: "n", State: faulty, Reason: "the node has been told of it and has not begun it", Starts: 2},
+			},
+		},
 		"its node is lost": {
 			standing{instance: wanted, nodes: []string{"lost"}, runs: []observe.Run{on("lost", works, "", 2)}},
 			faulty, "lost: lost; nobody can tell whether it runs there",
@@ -109,4 +130,82 @@ func TestHowAnInstanceStandsOverAllNodes(t *testing.T) {
 	if unknown != 0 {
 		t.Error("a state that nobody told is none")
 	}
+}
+
+// A node whose software knows no instances takes them in and says nothing.
+func TestANodeThatDoesNotBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core := &core{Config{Nodes: observe.NewNodes(), Instances: observe.NewInstances()}}
+		o := core.outlook(&replica.View{Version: store.Version{Epoch: "e", Revision: 9}})
+		link, err := core.Nodes.Join(&signalboxv1.Hello{Node: "n", Epoch: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		core.Instances.Joined("n", 1)
+		serves := func(epoch string, revision int64) {
+			link.Ack(&signalboxv1.Ack{Version: &signalboxv1.Version{Epoch: epoch, Revision: revision}})
+		}
+		pass := func() { time.Sleep(begun) } //nolint:forbidigo // simulated
+		pass()
+		i := &signalboxv1.Instance{Name: "i", Meta: &signalboxv1.Meta{Revision: 7, UpdateTime: timestamppb.Now()}}
+		a := &signalboxv1.Assignment{Instance: "i", Meta: &signalboxv1.Meta{Revision: 8, UpdateTime: timestamppb.Now()}}
+		is := func(want bool, when string) {
+			t.Helper()
+			if got := o.idle(i, a, "n"); got != want {
+				t.Errorf("%s: idle is %v", when, got)
+			}
+		}
+		serves("e", 8)
+		is(false, "it was told just now")
+		pass()
+		is(true, "it was told long ago")
+		serves("e", 7)
+		is(false, "it has not been told of the assignment")
+		serves("old", 99)
+		is(false, "it serves another store")
+		serves("e", 99)
+		is(true, "it was told of more")
+		i.Meta.UpdateTime = timestamppb.New(time.Now().Add(time.Hour))
+		is(false, "it was written by a clock ahead")
+		i.Meta.UpdateTime, a.Meta.UpdateTime = a.Meta.UpdateTime, nil
+		is(false, "it is not known when it was assigned")
+		a.Meta.UpdateTime = i.Meta.UpdateTime
+		say := func(run *signalboxv1.InstanceRun) {
+			core.Instances.Report("n", 1, []*signalboxv1.InstanceReport{{Instance: "i", Incarnation: 7, Run: run}})
+		}
+		say(&signalboxv1.InstanceRun{})
+		is(false, "it runs")
+		say(nil)
+		is(false, "it has just ended, maybe to begin anew")
+		pass()
+		is(true, "it ended long ago")
+		core.Instances.Joined("n", 2)
+		is(false, "it is a new process")
+		if o.idle(i, a, "another") {
+			t.Error("nothing is known of another")
+		}
+	})
+}
+
+func TestWhyAnInstanceCanBeGivenToNobody(t *testing.T) {
+	core := &core{Config{Nodes: observe.NewNodes(), Instances: observe.NewInstances()}}
+	every := &signalboxv1.Instance{Name: "i", Placement: &signalboxv1.Placement{Every: true}}
+	is := func(want string, drain bool) {
+		t.Helper()
+		candidates := []schedule.Node{}
+		for _, seen := range core.Nodes.All(nil) {
+			candidates = append(candidates, observe.Candidate(seen, &signalboxv1.NodeWanted{Drain: drain}))
+		}
+		if got := nowhere(every, candidates); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	is("no node is live", false)
+	if _, err := core.Nodes.Join(&signalboxv1.Hello{Node: "n", Epoch: 1, Serving: &signalboxv1.Version{Epoch: "e", Revision: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	is("", false)
+	is("", true) // for want of others
+	every.Placement.Labels = []string{"x"}
+	is("no live node has the labels x", true)
 }

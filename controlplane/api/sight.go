@@ -88,12 +88,7 @@ func (s *sight) of(name string, wanted *signalboxv1.NodeWanted) *signalboxv1.Nod
 	if wanted.GetDrain() && o.GetState() == signalboxv1.NodeState_NODE_STATE_LIVE {
 		o.State = signalboxv1.NodeState_NODE_STATE_DRAINING
 	}
-	if len(wanted.GetLabels()) > 0 {
-		if o.Labels == nil {
-			o.Labels = map[string]string{}
-		}
-		maps.Copy(o.Labels, wanted.GetLabels())
-	}
+	o.Labels = observe.Labels(o.Labels, wanted)
 	o.Behind = s.behind(name, o.GetServing())
 	return o
 }

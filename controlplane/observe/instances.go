@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,9 +19,15 @@ type Instances struct {
 	// runs by instance and node; nodes has the instances of each node.
 	runs  map[string]map[string]Run
 	nodes map[string]*runner
-	seqs  map[string]uint64 // when an instance's standing last changed
+	last  map[string]change // of each instance's standing
 	seq   uint64            // counts changes of standing
 	moved chan struct{}     // closed and replaced when seq grows
+}
+
+// A change is when something was.
+type change struct {
+	seq uint64
+	at  time.Time
 }
 
 // A Run is how an instance stands on a node.
@@ -36,13 +43,14 @@ type Run struct {
 // runner is one node process as far as it runs instances.
 type runner struct {
 	epoch     int64
-	streams   int // that it has to this replica
+	since     time.Time // when this replica first heard of it
+	streams   int       // that it has to this replica
 	instances map[string]struct{}
 }
 
 // NewInstances returns an Instances that knows of none.
 func NewInstances() *Instances {
-	return &Instances{runs: map[string]map[string]Run{}, nodes: map[string]*runner{}, seqs: map[string]uint64{}, moved: make(chan struct{})}
+	return &Instances{runs: map[string]map[string]Run{}, nodes: map[string]*runner{}, last: map[string]change{}, moved: make(chan struct{})}
 }
 
 // Joined says that a node process has a stream to this replica: what an older
@@ -157,7 +165,7 @@ func (is *Instances) process(node string, epoch int64) *runner {
 	switch {
 	case n == nil || n.epoch < epoch:
 		is.drop(node)
-		n = &runner{epoch: epoch, instances: map[string]struct{}{}}
+		n = &runner{epoch: epoch, since: time.Now(), instances: map[string]struct{}{}}
 		is.nodes[node] = n
 	case n.epoch > epoch:
 		return nil
@@ -180,7 +188,7 @@ func (is *Instances) Forget(instance string) {
 		delete(is.nodes[node].instances, instance)
 	}
 	delete(is.runs, instance)
-	delete(is.seqs, instance)
+	delete(is.last, instance)
 }
 
 // Runs returns how an instance stands where it runs, in order of the nodes'
@@ -200,6 +208,23 @@ func (is *Instances) Runs(instance string, created int64) []Run {
 	return all
 }
 
+// Quiet returns for how long at least a node has said nothing of an instance
+// that it does not run: since this replica has heard of the node's process, and
+// the instance has stood as it does. It is zero where nothing is known.
+func (is *Instances) Quiet(instance, node string) time.Duration {
+	is.mu.Lock()
+	defer is.mu.Unlock()
+	n := is.nodes[node]
+	if _, runs := is.runs[instance][node]; n == nil || runs {
+		return 0
+	}
+	since := n.since
+	if c := is.last[instance]; c.at.After(since) {
+		since = c.at
+	}
+	return time.Since(since)
+}
+
 // Changed returns the names of the instances whose standing changed after a
 // point (zero: the beginning), the point reached, and a channel that is closed
 // at the next change.
@@ -207,8 +232,8 @@ func (is *Instances) Changed(after uint64) (names []string, now uint64, next <-c
 	is.mu.Lock()
 	defer is.mu.Unlock()
 	if after < is.seq {
-		for name, seq := range is.seqs {
-			if seq > after {
+		for name, c := range is.last {
+			if c.seq > after {
 				names = append(names, name)
 			}
 		}
@@ -241,7 +266,7 @@ func (is *Instances) end(instance, node string) {
 // touch says that an instance's standing changed.
 func (is *Instances) touch(instance string) {
 	is.seq++
-	is.seqs[instance] = is.seq
+	is.last[instance] = change{is.seq, time.Now()}
 	close(is.moved)
 	is.moved = make(chan struct{})
 }
