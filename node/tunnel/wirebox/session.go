@@ -2,11 +2,11 @@ package wirebox
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +36,7 @@ const (
 
 // A heard is a connection that knows when something was last read from it.
 type heard struct {
-	*tls.Conn
+	net.Conn
 	last atomic.Int64 // nanoseconds since 1970
 }
 
@@ -69,7 +69,7 @@ type session struct {
 }
 
 // newSession begins a session on a connection, which it then owns.
-func newSession(secure *tls.Conn, role, receives tunnelurl.Role) (*session, error) {
+func newSession(secure net.Conn, role, receives tunnelurl.Role) (*session, error) {
 	c := yamux.DefaultConfig()
 	c.EnableKeepAlive = false // its own takes no measure
 	c.ConnectionWriteTimeout = writeTimeout
@@ -228,12 +228,9 @@ func (s *session) take(raw *yamux.Stream) {
 	}
 }
 
-// cut shortens a text.
+// cut shortens a text, and makes it one that a message can have.
 func cut(s string, most int) string {
-	if len(s) > most {
-		return s[:most]
-	}
-	return s
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
 // why is what is said of a failure of the mux.
