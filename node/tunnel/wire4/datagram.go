@@ -63,6 +63,7 @@ func datagram(m *pool.Member) ([]byte, error) {
 type datagrams struct {
 	session *session
 	answers chan []byte
+	next    []byte          // taken off answers, not yet read; the reader's alone
 	ctx     context.Context //nolint:containedctx // a stream is one call, which Close ends
 	close   context.CancelFunc
 }
@@ -137,21 +138,35 @@ func (d *datagrams) exchange(body []byte) {
 	}
 }
 
-// Read returns the answers as they come.
-func (d *datagrams) Read(p []byte) (int, error) {
+// Next waits for an answer and says how long it is, so that nobody holds a
+// buffer meanwhile.
+func (d *datagrams) Next() (int, error) {
+	if d.next != nil {
+		return len(d.next), nil
+	}
 	select {
-	case b := <-d.answers:
-		return copy(p, b), nil
+	case d.next = <-d.answers:
+		return len(d.next), nil
 	default:
 	}
 	select {
-	case b := <-d.answers:
-		return copy(p, b), nil
+	case d.next = <-d.answers:
+		return len(d.next), nil
 	case <-d.ctx.Done():
 		return 0, net.ErrClosed
 	case <-d.session.Done():
 		return 0, d.session.Gone()
 	}
+}
+
+// Read returns the answers as they come.
+func (d *datagrams) Read(p []byte) (int, error) {
+	if _, err := d.Next(); err != nil {
+		return 0, err
+	}
+	n := copy(p, d.next)
+	d.next = nil
+	return n, nil
 }
 
 // CloseWrite does nothing.
