@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"signalbox/node/tunnel"
+	"signalbox/proto/tunnelurl"
 )
 
 // heap is how much is in use.
@@ -50,14 +51,16 @@ func TestUDPUsersWhoSayNothingHoldNoBuffers(t *testing.T) {
 		_, address := alone(t, answering(t, same).address, "")
 		test(t, address)
 	})
-	t.Run("at both ends of a tunnel", func(t *testing.T) {
-		m, door, address := boot(t, tunnel.Config{Wires: tunnel.Wires()}), free(t), free(t)
-		m.Apply([]tunnel.Wanted{
-			{Name: "server", URL: "server://k@" + door + "/" + address + "?mode=1"},
-			{Name: "client", URL: "client://k@" + door + "/" + answering(t, same).address + "?mode=2&wire=signalbox"},
+	for _, wire := range []tunnelurl.Wire{tunnelurl.Signalbox, tunnelurl.V1_4} {
+		t.Run("at both ends of a tunnel, "+string(wire), func(t *testing.T) {
+			m, door, address := boot(t, tunnel.Config{Wires: tunnel.Wires()}), free(t), free(t)
+			m.Apply([]tunnel.Wanted{
+				{Name: "server", URL: "server://k@" + door + "/" + address + "?mode=1"},
+				{Name: "client", URL: "client://k@" + door + "/" + answering(t, same).address + "?mode=2&wire=" + string(wire)},
+			})
+			m.state("server", running)
+			m.state("client", running)
+			test(t, address)
 		})
-		m.state("server", running)
-		m.state("client", running)
-		test(t, address)
-	})
+	}
 }
