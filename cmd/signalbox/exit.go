@@ -32,6 +32,9 @@ func (e *usageError) Unwrap() error { return e.error }
 // every live node to serve it; who lags or rejects it has been printed.
 var errNotServed = errors.New("written, but not every live node serves it")
 
+// errNotRunning is the same of an instance that no node runs as it should.
+var errNotRunning = errors.New("written, but it does not run")
+
 func exitCode(err error) int {
 	var usage *usageError
 	var said exitStatus
@@ -42,7 +45,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errNotServed):
+	case errors.Is(err, errNotServed), errors.Is(err, errNotRunning):
 		return exitNotServed
 	case errors.Is(err, context.DeadlineExceeded):
 		return exitUnavailable

@@ -24,7 +24,7 @@ func TestExitCodes(t *testing.T) {
 		exitNotFound:    {status.Error(codes.NotFound, "x")},
 		exitConflict:    {status.Error(codes.AlreadyExists, "x"), status.Error(codes.Aborted, "x"), status.Error(codes.FailedPrecondition, "x")},
 		exitUnavailable: {status.Error(codes.Unavailable, "x"), fmt.Errorf("call: %w", status.Error(codes.DeadlineExceeded, "x")), fmt.Errorf("list: %w", context.DeadlineExceeded)},
-		exitNotServed:   {errNotServed, fmt.Errorf("x: %w", errNotServed)},
+		exitNotServed:   {errNotServed, errNotRunning, fmt.Errorf("x: %w", errNotServed)},
 	} {
 		for _, err := range errs {
 			if got := exitCode(err); got != want {

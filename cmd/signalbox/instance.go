@@ -154,8 +154,51 @@ func putInstances(ctx context.Context, out io.Writer, c *client, api signalboxv1
 		if err := w.told(out, c, "instance "+answer.GetInstance().GetName(), answer); err != nil {
 			return err
 		}
+		if w.wait && !w.validate {
+			if err := w.runs(ctx, api, answer.GetInstance()); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// runs waits until an instance runs, or waits for its peer, or is stopped, as it
+// is wanted to: that all nodes have heard of it says little of the one that is to
+// run it.
+func (w *writeFlags) runs(ctx context.Context, api signalboxv1.InstanceServiceClient, i *signalboxv1.Instance) error {
+	stopped := i.GetWanted() == signalboxv1.InstanceWanted_INSTANCE_WANTED_STOPPED
+	well := func(o *signalboxv1.InstanceObserved) bool {
+		if stopped {
+			return o.GetState() == signalboxv1.InstanceState_INSTANCE_STATE_STOPPED
+		}
+		said := func(r *signalboxv1.InstanceRun) bool {
+			return r.GetState() != signalboxv1.InstanceState_INSTANCE_STATE_UNSPECIFIED && r.GetStarts() == i.GetStarts()
+		}
+		return o.GetState() != signalboxv1.InstanceState_INSTANCE_STATE_ERROR && slices.ContainsFunc(o.GetRuns(), said)
+	}
+	_, limit := w.kind()
+	over := time.After(limit.AsDuration())
+	look := time.NewTicker(200 * time.Millisecond)
+	defer look.Stop()
+	for {
+		answer, err := api.GetInstance(ctx, &signalboxv1.GetInstanceRequest{Name: i.GetName()})
+		o := answer.GetInstance().GetObserved()
+		if err != nil || well(o) {
+			return err
+		}
+		select {
+		case <-look.C:
+		case <-over:
+			why := instanceState(o.GetState())
+			if o.GetReason() != "" {
+				why += ", " + o.GetReason()
+			}
+			return fmt.Errorf("instance %s: %s: %w", i.GetName(), why, errNotRunning)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func newInstanceGet() *cobra.Command {
@@ -313,6 +356,11 @@ func newInstanceAction(verb, short string, action signalboxv1.InstanceAction) *c
 					}
 					if err := w.told(cmd.OutOrStdout(), &c, "instance "+name+" "+done, answer); err != nil {
 						return err
+					}
+					if w.wait {
+						if err := w.runs(ctx, api, answer.GetInstance()); err != nil {
+							return err
+						}
 					}
 				}
 				return nil
