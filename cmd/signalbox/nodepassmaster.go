@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"signalbox/controlplane/logs"
 	signalboxv1 "signalbox/proto/gen/signalbox/v1"
 )
 
@@ -88,11 +89,14 @@ func (m *nodepassMaster) start(ctx context.Context) error {
 	return nil
 }
 
-// tellLines shows what instances log, until ctx ends.
+// tellLines shows what instances log, until ctx ends. It asks for all that is
+// kept, so that nothing is left out between two streams; the one node there is
+// counts its lines, so that nothing is shown twice.
 func (m *nodepassMaster) tellLines(ctx context.Context) {
 	ctx = m.as(ctx)
+	told := int64(0) // the place of the last line
 	for ctx.Err() == nil {
-		lines, err := signalboxv1.NewInstanceServiceClient(m.conn).FollowInstanceLogs(ctx, &signalboxv1.FollowInstanceLogsRequest{})
+		lines, err := signalboxv1.NewInstanceServiceClient(m.conn).FollowInstanceLogs(ctx, &signalboxv1.FollowInstanceLogsRequest{Tail: logs.MaxLines})
 		for err == nil {
 			var next *signalboxv1.FollowInstanceLogsResponse
 			if next, err = lines.Recv(); err != nil {
@@ -100,6 +104,11 @@ func (m *nodepassMaster) tellLines(ctx context.Context) {
 			}
 			if n := next.GetMissed(); n > 0 {
 				m.log.say(slog.LevelWarn, "%d lines of instances were left out here: they came faster than they were taken", n)
+			}
+			if place := next.GetLine().GetPlace(); place > told {
+				told = place
+			} else if place != 0 {
+				continue
 			}
 			m.log.told(next.GetLine(), " ["+next.GetLine().GetInstance()+"]")
 		}
