@@ -55,9 +55,9 @@ func prove(secret string, end tunnelurl.Role, state *tls.ConnectionState) ([]byt
 	return sum.Sum(nil), nil
 }
 
-// within runs a handshake that ends at a deadline, and with ctx.
-func within(ctx context.Context, conn net.Conn, limit time.Duration, shake func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// within runs a handshake that ends when patience does, and with ctx.
+func within(ctx context.Context, conn net.Conn, shake func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	cut := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err := shake()
@@ -72,7 +72,7 @@ func within(ctx context.Context, conn net.Conn, limit time.Duration, shake func(
 
 // greet says the line, and reads the server's.
 func greet(ctx context.Context, conn net.Conn) error {
-	return within(ctx, conn, patience, func() error {
+	return within(ctx, conn, func() error {
 		if _, err := io.WriteString(conn, Line+"\n"); err != nil {
 			return fmt.Errorf("%w: %w", ErrForeign, err)
 		}
@@ -97,7 +97,7 @@ func asClient(ctx context.Context, conn net.Conn, c *link.Config) (*tls.Conn, *s
 		InsecureSkipVerify: true, //nolint:gosec // the key is proved both ways, bound to this connection; see verify for more
 	})
 	welcome := new(signalboxv1.TunnelWelcome)
-	err := within(ctx, conn, patience, func() error {
+	err := within(ctx, conn, func() error {
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func asServer(ctx context.Context, conn net.Conn, c *link.Config) (*tls.Conn, er
 		MinVersion: tls.VersionTLS13, NextProtos: []string{protocol},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.Certificate() },
 	})
-	return secure, within(ctx, conn, patience, func() error {
+	return secure, within(ctx, conn, func() error {
 		if _, err := io.WriteString(conn, Line+"\n"); err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ func (s *Server) Handle(ctx context.Context, conn *link.Conn) {
 
 // shake reads the client's line and does the rest of the handshake.
 func (s *Server) shake(ctx context.Context, conn *link.Conn) (*tls.Conn, error) {
-	err := within(ctx, conn, patience, func() error {
+	err := within(ctx, conn, func() error {
 		line := make([]byte, len(Line)+1)
 		first, err := conn.Peek(len(line))
 		if err != nil {
