@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"io"
 	"net/netip"
 	"testing"
@@ -37,7 +38,7 @@ func TestWhatWaitsAtASocketIsBounded(t *testing.T) {
 		}
 		us.remove(u)
 		_ = u.Close()
-		if _, err := (&udpUser{queue: u.queue, closed: u.closed}).Next(); err != io.EOF {
+		if _, err := (&udpUser{queue: u.queue, closed: u.closed}).Next(); !errors.Is(err, io.EOF) {
 			t.Errorf("reading ended by %v", err)
 		}
 	}
