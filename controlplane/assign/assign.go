@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"signalbox/controlplane/observe"
 	"signalbox/controlplane/replica"
 	"signalbox/controlplane/schedule"
@@ -169,7 +171,7 @@ func (t *term) turn(ctx context.Context, view *replica.View) {
 			txn.If = append(txn.If, unchanged(view, store.KindInstance, name), unchanged(view, store.KindAssignment, name))
 			txn.Put = append(txn.Put, store.Record{
 				Key:     store.Key{Kind: store.KindAssignment, Name: name},
-				Message: &signalboxv1.Assignment{Instance: name, Nodes: anew[name], Meta: &signalboxv1.Meta{}},
+				Message: &signalboxv1.Assignment{Instance: name, Nodes: anew[name], Meta: &signalboxv1.Meta{UpdateTime: timestamppb.New(t.now())}},
 			})
 		}
 		if rev, ok := t.commit(ctx, txn); ok {
@@ -261,25 +263,19 @@ func (t *term) nodes(view *replica.View, instances []schedule.Instance) []schedu
 	known := map[string]bool{}
 	var all []schedule.Node
 	for _, seen := range t.Nodes.All(nil) {
-		n := schedule.Node{Name: seen.Name, Labels: seen.Observed.GetLabels()}
-		switch seen.Observed.GetState() { //nolint:exhaustive // the others are live in one way or another
-		case signalboxv1.NodeState_NODE_STATE_LOST:
+		var wanted *signalboxv1.NodeWanted
+		if r := view.Get(store.Key{Kind: store.KindNode, Name: seen.Name}); r != nil {
+			wanted = r.Message.(*signalboxv1.Node).GetWanted()
+		}
+		n := observe.Candidate(seen, wanted)
+		switch {
+		case n.Live:
+			delete(t.lost, n.Name)
+		case seen.Observed.GetState() == signalboxv1.NodeState_NODE_STATE_LOST:
 			if _, ok := t.lost[n.Name]; !ok {
 				t.lost[n.Name] = now
 			}
 			n.Lost = max(1, now.Sub(t.lost[n.Name]))
-		case signalboxv1.NodeState_NODE_STATE_UNSPECIFIED: // joining
-		default:
-			n.Live = true
-			delete(t.lost, n.Name)
-		}
-		if r := view.Get(store.Key{Kind: store.KindNode, Name: n.Name}); r != nil {
-			wanted := r.Message.(*signalboxv1.Node).GetWanted()
-			n.Draining = wanted.GetDrain()
-			if n.Labels == nil {
-				n.Labels = map[string]string{}
-			}
-			maps.Copy(n.Labels, wanted.GetLabels())
 		}
 		known[n.Name] = true
 		all = append(all, n)
